@@ -1,0 +1,49 @@
+"""Every write to a balance."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.db import transaction
+
+from .choices import LedgerKind
+from .exceptions import BalanceTooLow
+from .models import LedgerEntry, User
+
+
+def balance_of(member: User) -> Decimal:
+    """The member's balance in the portal's currency: the running sum of his newest ledger entry."""
+    last = LedgerEntry.objects.filter(member=member).order_by("-sequence").values_list("balance_after", flat=True).first()
+    return last if last is not None else Decimal("0.00")
+
+
+@transaction.atomic
+def record_entry(
+    *,
+    member: User,
+    kind: LedgerKind,
+    amount: Decimal,
+    reference: str = "",
+    reason: str = "",
+    created_by: User | None = None,
+) -> LedgerEntry:
+    """Move `amount` (positive: credit) on the member's balance.
+
+    The member's row is locked so that two movements queue up; the ledger's constraints stand behind the lock.
+    Raises BalanceTooLow when the balance would become negative.
+    """
+    User.objects.select_for_update(no_key=True).get(pk=member.pk)
+    last = LedgerEntry.objects.filter(member=member).order_by("-sequence").first()
+    before, sequence = (last.balance_after, last.sequence) if last else (Decimal(0), 0)
+    if before + amount < 0:
+        raise BalanceTooLow(-(before + amount))
+    return LedgerEntry.objects.create(
+        member=member,
+        sequence=sequence + 1,
+        kind=kind,
+        amount=amount,
+        balance_after=before + amount,
+        reference=reference,
+        reason=reason,
+        created_by=created_by,
+    )

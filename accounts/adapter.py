@@ -1,0 +1,14 @@
+from allauth.account.adapter import DefaultAccountAdapter
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """Sign-up by setting; after sign-in staff land in the backend, members in the member centre."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return bool(settings.SIGN_UP == "open")
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        return reverse("staff:home") if request.user.is_staff else reverse("home")

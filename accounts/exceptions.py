@@ -1,0 +1,43 @@
+"""Errors of accounts, each with a message fit for the person who sees it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+
+class AccountError(Exception):
+    """Base of what accounts refuses."""
+
+
+class BalanceTooLow(AccountError):
+    """`missing` is the amount, in the portal's currency, that the balance lacks."""
+
+    def __init__(self, missing: Decimal) -> None:
+        self.missing = missing
+        super().__init__(missing)
+
+    def __str__(self) -> str:
+        return _(
+            "Your balance is %(missing)s short. Top it up, or choose a system without surcharge; "
+            "your card has not been used."
+        ) % {"missing": self.missing}
+
+
+class TooManyAttempts(AccountError):
+    """`wait` is how long until the next attempt is heard."""
+
+    def __init__(self, wait: timedelta) -> None:
+        self.wait = wait
+        super().__init__(wait)
+
+    def __str__(self) -> str:
+        minutes = max(1, -(-int(self.wait.total_seconds()) // 60))
+        return ngettext(
+            "Too many attempts. Please wait %(minutes)d minute and try again.",
+            "Too many attempts. Please wait %(minutes)d minutes and try again.",
+            minutes,
+        ) % {"minutes": minutes}

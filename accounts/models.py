@@ -1,0 +1,87 @@
+"""Who: members and staff, what a member's balance is made of, and how often a door was tried."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from .choices import LedgerKind
+
+
+class User(AbstractUser):
+    """A member or a member of staff (`is_staff`)."""
+
+    email = models.EmailField(_("e-mail address"), blank=True)
+    external_id = models.CharField(
+        _("member ID at the company"), max_length=64, null=True, blank=True, unique=True  # noqa: DJ001 (unique, so NULL)
+    )
+    language = models.CharField(_("language"), max_length=16, blank=True, choices=settings.LANGUAGES)
+    time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
+
+    objects: ClassVar[UserManager[User]] = UserManager()
+
+    class Meta(AbstractUser.Meta):
+        swappable = "AUTH_USER_MODEL"
+        constraints = [
+            models.UniqueConstraint(Lower("email"), condition=~models.Q(email=""), name="user_email_unique"),
+        ]
+
+    @property
+    def member_id(self) -> str:
+        """The 会员ID that pages show: the company's own number when there is one."""
+        return self.external_id or str(self.pk)
+
+
+class LedgerEntry(models.Model):
+    """One movement of a member's balance; never changed, never deleted.
+
+    `sequence` counts 1..n per member and `balance_after` is the running sum, so that two writers who both read the
+    same last entry collide on the unique constraint, and a negative balance on the check.
+    """
+
+    member = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="ledger")
+    sequence = models.PositiveIntegerField()
+    kind = models.CharField(_("kind"), max_length=16, choices=LedgerKind)
+    amount = models.DecimalField(_("amount"), max_digits=12, decimal_places=2)
+    balance_after = models.DecimalField(_("balance"), max_digits=12, decimal_places=2)
+    reference = models.CharField(_("reference"), max_length=64, blank=True)
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("time"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("ledger entry")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["member", "sequence"], name="ledger_sequence_unique"),
+            models.UniqueConstraint(
+                fields=["kind", "reference"], condition=~models.Q(reference=""), name="ledger_once_per_reference"
+            ),
+            models.CheckConstraint(condition=models.Q(balance_after__gte=0), name="ledger_never_negative"),
+            models.CheckConstraint(condition=~models.Q(amount=Decimal(0)), name="ledger_moves_something"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount}"
+
+
+class AttemptCounter(models.Model):
+    """How often one door was tried in one window; `accounts.throttle` is its only writer."""
+
+    key = models.CharField(max_length=120, unique=True)
+    window_start = models.DateTimeField()
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("attempt counter")
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.count}"

@@ -1,0 +1,283 @@
+"""Settings of the portal, read from the environment by django-environ; `.env.example` lists every name.
+
+With an empty environment the portal runs on its embedded default (see `embedded.py`). `PORTAL_ENV=production`
+refuses that default through the system checks.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from csp.constants import NONE, SELF
+from django.utils.translation import gettext_lazy as _
+
+from . import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(str(BASE_DIR / ".env"))
+
+PORTAL_ENV = env.str("PORTAL_ENV", "development")  # development | production
+PRODUCTION = PORTAL_ENV == "production"
+DEBUG = env.bool("DEBUG", False)
+DATA_DIR = Path(env.str("PORTAL_DATA_DIR", str(BASE_DIR / "var"))).resolve()
+_KEY_NAMES = ("SECRET_KEY", "CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS")
+if PRODUCTION:
+    _keys: dict[str, str] = {}
+elif all(env.str(name, "") for name in _KEY_NAMES):
+    _keys = {}
+else:
+    _keys = embedded.load_or_create_keys(DATA_DIR)
+
+SECRET_KEY = env.str("SECRET_KEY", _keys.get("SECRET_KEY", "missing"))
+# "id:base64key id:base64key"; the first one wraps new batches, the others only unwrap.
+CARD_MASTER_KEYS = env.str("CARD_MASTER_KEYS", _keys.get("CARD_MASTER_KEYS", ""))
+CARD_INDEX_KEY = env.str("CARD_INDEX_KEY", _keys.get("CARD_INDEX_KEY", ""))
+ACCESS_KEYS = env.str("ACCESS_KEYS", _keys.get("ACCESS_KEYS", ""))
+
+# Which pages this process serves: members | staff | all.
+PORTAL_SURFACE = env.str("PORTAL_SURFACE", "all")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]", "testserver"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
+SITE_NAME = env.str("SITE_NAME", "")
+# How many reverse proxies stand before the portal: the client's address is read that many steps from the right of
+# X-Forwarded-For; 0 trusts no header.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+
+INSTALLED_APPS = [
+    "pickup_portal.apps.PortalConfig",
+    "accounts",
+    "cards",
+    "orders",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "bootstrap_static",
+    "django_htmx",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.PreferencesMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+
+ROOT_URLCONF = "pickup_portal.urls"
+WSGI_APPLICATION = "pickup_portal.wsgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "pickup_portal.context.portal",
+            ],
+            "builtins": ["pickup_portal.templatetags.portal"],
+        },
+    },
+]
+FORM_RENDERER = "pickup_portal.forms.PortalFormRenderer"
+
+# --- Data -------------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'portal.sqlite3'}")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # IMMEDIATE: a writer waits for the lock at BEGIN instead of failing with "database is locked" half way.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=20000;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+# The cache holds only conveniences (sign-in rate limits); losing it loses nothing. In the database by default, so
+# that the pages need no broker.
+CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", 14 * 24 * 3600)
+
+# --- Celery: the wake-up call; the rows are the queue -----------------------------------------------------------
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", f"redis+socket://{embedded.broker_socket(DATA_DIR)}?virtual_host=0")
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "socket_timeout": 2,  # above the 1 s of kombu's BRPOP
+    "socket_connect_timeout": 2,
+    "unacked_restore_throttle": 1,
+}
+CELERY_VISIBILITY_TIMEOUT = 600
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", 4)
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TASK_TIME_LIMIT = 120  # below ORDER_LEASE
+CELERY_TASK_SOFT_TIME_LIMIT = 100
+CELERY_TASK_DEFAULT_QUEUE = "portal"
+CELERY_TIMEZONE = "UTC"
+
+# --- Cards ------------------------------------------------------------------------------------------------------
+BATCH_MAX_QUANTITY = env.int("BATCH_MAX_QUANTITY", 1_000_000)
+GENERATION_SLICE = timedelta(seconds=env.int("GENERATION_SLICE_SECONDS", 20))  # one task's turn, then it requeues
+GENERATION_STALLED_AFTER = timedelta(seconds=env.int("GENERATION_STALLED_SECONDS", 10))
+CURRENCY = env.str("CURRENCY", "CNY")
+
+# --- Orders -----------------------------------------------------------------------------------------------------
+# Like DATABASES: a key per control plane. A line names the key it uses. JSON in PROVISIONERS, or a file's path in
+# PROVISIONERS_FILE.
+_default_provisioners = {"simulator": {"BACKEND": "orders.provisioning.simulator.SimulatorProvisioner", "OPTIONS": {}}}
+PROVISIONERS: dict[str, dict[str, Any]] = env.json("PROVISIONERS", default={})
+if not PROVISIONERS and env.str("PROVISIONERS_FILE", ""):
+    import json
+
+    PROVISIONERS = json.loads(Path(env.str("PROVISIONERS_FILE")).read_text())
+PROVISIONERS = PROVISIONERS or _default_provisioners
+SIMULATOR_LEDGER = env.str("SIMULATOR_LEDGER", str(DATA_DIR / "simulator.sqlite3"))
+ORDER_LEASE = timedelta(seconds=env.int("ORDER_LEASE_SECONDS", 150))
+ORDER_MAX_ATTEMPTS = env.int("ORDER_MAX_ATTEMPTS", 12)
+ORDER_BACKOFF_BASE = timedelta(seconds=env.int("ORDER_BACKOFF_SECONDS", 5))
+ORDER_BACKOFF_CAP = timedelta(seconds=env.int("ORDER_BACKOFF_CAP_SECONDS", 600))
+# How long an order may take before a person looks at it, per product type.
+ORDER_DEADLINE = {
+    "cloud_server": timedelta(minutes=env.int("DEADLINE_CLOUD_SERVER_MINUTES", 30)),
+    "virtual_host": timedelta(minutes=env.int("DEADLINE_VIRTUAL_HOST_MINUTES", 30)),
+    "bare_metal": timedelta(minutes=env.int("DEADLINE_BARE_METAL_MINUTES", 240)),
+}
+SWEEP_INTERVAL = timedelta(seconds=env.int("SWEEP_SECONDS", 5))
+SWEEP_LIMIT = env.int("SWEEP_LIMIT", 200)  # most orders published by one sweep
+# Virtual hosts without a domain of the member's own live below this one.
+HOSTING_DOMAIN = env.str("HOSTING_DOMAIN", "hosted.example")
+
+# --- Accounts ---------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+SIGN_UP = env.str("SIGN_UP", "open")  # open | closed
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", "optional")
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_ON_GET = False
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = env.str("MFA_TOTP_ISSUER", "Pickup cards")
+EMAIL_CONFIG = env.email_url("EMAIL_URL", "consolemail://" if PRODUCTION else f"filemail:///{DATA_DIR / 'mail'}")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "pickup cards <cards@localhost>")
+# Wrong codes a member, an address block and the whole portal may try per window before they wait.
+THROTTLE_WINDOW = timedelta(minutes=env.int("THROTTLE_WINDOW_MINUTES", 10))
+THROTTLE_MEMBER = env.int("THROTTLE_MEMBER", 10)
+THROTTLE_ADDRESS = env.int("THROTTLE_ADDRESS", 50)
+THROTTLE_GLOBAL = env.int("THROTTLE_GLOBAL", 5000)
+
+# --- Language and time ------------------------------------------------------------------------------------------
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_TZ = True
+TIME_ZONE = env.str("TIME_ZONE", "Asia/Shanghai")
+
+# --- Static files -----------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = env.str("STATIC_ROOT", str(DATA_DIR / "static"))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = not PRODUCTION
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# --- Security ---------------------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+if PRODUCTION:
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
+    if TRUSTED_PROXIES:
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", "INFO")},
+    "loggers": {"django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
+}
+
+PORTAL_TITLE = _("Pickup cards")
