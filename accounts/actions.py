@@ -13,7 +13,9 @@ from .models import LedgerEntry, User
 
 def balance_of(member: User) -> Decimal:
     """The member's balance in the portal's currency: the running sum of his newest ledger entry."""
-    last = LedgerEntry.objects.filter(member=member).order_by("-sequence").values_list("balance_after", flat=True).first()
+    last = (
+        LedgerEntry.objects.filter(member=member).order_by("-sequence").values_list("balance_after", flat=True).first()
+    )
     return last if last is not None else Decimal("0.00")
 
 

@@ -18,9 +18,7 @@ class User(AbstractUser):
     """A member or a member of staff (`is_staff`)."""
 
     email = models.EmailField(_("e-mail address"), blank=True)
-    external_id = models.CharField(
-        _("member ID at the company"), max_length=64, null=True, blank=True, unique=True  # noqa: DJ001 (unique, so NULL)
-    )
+    external_id = models.CharField(_("member ID at the company"), max_length=64, null=True, blank=True, unique=True)
     language = models.CharField(_("language"), max_length=16, blank=True, choices=settings.LANGUAGES)
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
 

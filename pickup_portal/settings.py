@@ -40,7 +40,9 @@ ACCESS_KEYS = env.str("ACCESS_KEYS", _keys.get("ACCESS_KEYS", ""))
 
 # Which pages this process serves: members | staff | all.
 PORTAL_SURFACE = env.str("PORTAL_SURFACE", "all")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]", "testserver"])
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]", "testserver"]
+)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
 SITE_NAME = env.str("SITE_NAME", "")
@@ -64,8 +66,9 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
-    "bootstrap_static",
+    "bootstrap",
     "django_htmx",
+    "django.forms",
 ]
 
 MIDDLEWARE = [

@@ -1,0 +1,66 @@
+"""The values that models hold, their labels, and the colour each shows in (see `state` in templatetags/portal.py)."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+
+class ProductType(models.TextChoices):
+    CLOUD_SERVER = "cloud_server", _("Cloud server")
+    VIRTUAL_HOST = "virtual_host", _("Virtual host")
+    BARE_METAL = "bare_metal", _("Bare metal")
+
+
+class OSFamily(models.TextChoices):
+    LINUX = "linux", "Linux"
+    WINDOWS = "windows", "Windows"
+
+
+class ValidityKind(models.TextChoices):
+    DATE = "date", _("Fixed date")
+    PERIOD = "period", _("Period")
+
+
+class WindowsPolicy(models.TextChoices):
+    INCLUDED = "included", _("Included")
+    MEMBER_PAYS = "member_pays", _("Member pays the difference")
+    NOT_OFFERED = "not_offered", _("Not offered")
+
+
+class BatchStatus(models.TextChoices):
+    """What the row stores."""
+
+    GENERATING = "generating", _("Generating")
+    READY = "ready", _("Ready")
+
+
+class BatchShown(models.TextChoices):
+    """What people see: the stored status, the switch and the clock together (使用状态)."""
+
+    GENERATING = "generating", _("Generating")
+    NORMAL = "normal", pgettext_lazy("batch status", "Normal")
+    DISABLED = "disabled", _("Disabled")
+    EXPIRED = "expired", _("Expired")
+    USED_UP = "used_up", _("Used up")
+
+
+class CardStatus(models.TextChoices):
+    UNUSED = "unused", _("Unused")
+    USED = "used", _("Used")
+    DISABLED = "disabled", _("Disabled")
+
+
+class AuditAction(models.TextChoices):
+    CREATE_BATCH = "create_batch", _("Batch created")
+    DOWNLOAD = "download", _("Codes downloaded")
+    REVEAL = "reveal", _("Code revealed")
+    DISABLE_BATCH = "disable_batch", _("Batch disabled")
+    ENABLE_BATCH = "enable_batch", _("Batch enabled")
+    DISABLE_CARD = "disable_card", _("Card disabled")
+    ENABLE_CARD = "enable_card", _("Card enabled")
+    EXTEND_BATCH = "extend_batch", _("Validity extended")
+    REDEEM = "redeem", _("Card redeemed")
+    RETURN_CARD = "return_card", _("Card returned")
+    FIX_ORDER = "fix_order", _("Order changed by staff")

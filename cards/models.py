@@ -1,0 +1,335 @@
+"""What is sold (lines, images, batches) and the secrets that prove it was paid (cards)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Self
+
+from django.conf import settings
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from .choices import (
+    AuditAction,
+    BatchShown,
+    BatchStatus,
+    CardStatus,
+    OSFamily,
+    ProductType,
+    ValidityKind,
+    WindowsPolicy,
+)
+
+USE_COUNT_SLOTS = 16
+
+
+def price_field(label: Any) -> models.DecimalField[Any, Any]:
+    return models.DecimalField(
+        label, max_digits=10, decimal_places=2, default=Decimal(0), validators=[MinValueValidator(Decimal(0))]
+    )
+
+
+class Line(models.Model):
+    """A network route or region a product is sold on (线路), with its monthly unit prices at Linux rates."""
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    region = models.CharField(_("region"), max_length=100, blank=True)
+    provider = models.CharField(_("provisioner"), max_length=64, help_text=_("A key of the setting PROVISIONERS."))
+    offers_cloud_server = models.BooleanField(_("cloud servers"), default=False)
+    offers_virtual_host = models.BooleanField(_("virtual hosts"), default=False)
+    offers_bare_metal = models.BooleanField(_("bare metal"), default=False)
+    cpu_core_price = price_field(_("per CPU core"))
+    memory_gb_price = price_field(_("per GB of memory"))
+    system_disk_gb_price = price_field(_("per GB of system disk"))
+    data_disk_gb_price = price_field(_("per GB of data disk"))
+    bandwidth_mbps_price = price_field(_("per Mbps of bandwidth"))
+    extra_ip_price = price_field(_("per further IP address"))
+    web_space_gb_price = price_field(_("per GB of web space"))
+    database_price = price_field(_("per database"))
+    windows_monthly_price = models.DecimalField(
+        _("Windows, per month"),
+        max_digits=10,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text=_("Empty: Linux and Windows cost the same on this line."),
+    )
+    active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        verbose_name = _("line")
+        verbose_name_plural = _("lines")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServerModel(models.Model):
+    """A bare-metal model that a line rents out, with its monthly price."""
+
+    line = models.ForeignKey(Line, on_delete=models.PROTECT, related_name="server_models")
+    name = models.CharField(_("server model"), max_length=100)
+    monthly_price = price_field(_("per month"))
+    active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        verbose_name = _("server model")
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["line", "name"], name="server_model_unique")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OperatingSystem(models.Model):
+    name = models.CharField(_("name"), max_length=100)
+    version = models.CharField(_("version"), max_length=50, blank=True)
+    family = models.CharField(_("family"), max_length=16, choices=OSFamily)
+
+    class Meta:
+        verbose_name = _("operating system")
+        ordering = ["family", "name", "version"]
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="operating_system_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}".strip()
+
+
+class Image(models.Model):
+    """An operating system on a line, under the provider's own reference."""
+
+    line = models.ForeignKey(Line, on_delete=models.CASCADE, related_name="images")
+    operating_system = models.ForeignKey(OperatingSystem, on_delete=models.PROTECT, related_name="images")
+    reference = models.CharField(_("provider's reference"), max_length=200)
+    active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        verbose_name = _("image")
+        ordering = ["operating_system__family", "operating_system__name", "operating_system__version"]
+        constraints = [models.UniqueConstraint(fields=["line", "operating_system"], name="image_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.operating_system} ({self.line})"
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    def with_used(self) -> Self:
+        """Annotate `used_cards`, summed from the batch's counter slots."""
+        slots = UseCount.objects.filter(batch=models.OuterRef("pk")).order_by().values("batch").annotate(n=Sum("used"))
+        return self.annotate(used_cards=Coalesce(models.Subquery(slots.values("n")), 0))
+
+    def shown_as(self, shown: str) -> Self:
+        """The batches that show this status now. Needs `with_used` for the last two."""
+        ready = Q(status=BatchStatus.READY)
+        enabled, live = Q(disabled_at__isnull=True), Q(expires_at__gt=timezone.now())
+        full = Q(used_cards__gte=F("quantity"))
+        rules = {
+            BatchShown.GENERATING: ~ready,
+            BatchShown.DISABLED: ready & ~enabled,
+            BatchShown.EXPIRED: ready & enabled & ~full & ~live,
+            BatchShown.USED_UP: ready & enabled & full,
+            BatchShown.NORMAL: ready & enabled & live & ~full,
+        }
+        return self.filter(rules[BatchShown(shown)])
+
+
+class Batch(models.Model):
+    """Cards made together for one product configuration, frozen once created."""
+
+    product_type = models.CharField(_("business type"), max_length=16, choices=ProductType)
+    name = models.CharField(_("card name"), max_length=100)
+    line = models.ForeignKey(Line, verbose_name=_("line"), on_delete=models.PROTECT, related_name="batches")
+    spec = models.JSONField(_("configuration"))
+    term_months = models.PositiveSmallIntegerField(_("term"))
+    reference_price = models.DecimalField(_("reference price"), max_digits=12, decimal_places=2)
+    currency = models.CharField(_("currency"), max_length=3)
+    quantity = models.PositiveIntegerField(_("quantity"))
+    validity_kind = models.CharField(_("validity"), max_length=8, choices=ValidityKind)
+    validity_months = models.PositiveSmallIntegerField(_("validity in months"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires"))
+    windows_policy = models.CharField(_("Windows"), max_length=16, choices=WindowsPolicy)
+    windows_surcharge = models.DecimalField(_("Windows surcharge"), max_digits=12, decimal_places=2, default=Decimal(0))
+    status = models.CharField(_("status"), max_length=16, choices=BatchStatus, default=BatchStatus.GENERATING)
+    disabled_at = models.DateTimeField(_("disabled at"), null=True, blank=True)
+    generated = models.PositiveIntegerField(_("generated"), default=0)
+    progress_at = models.DateTimeField(_("last progress"), default=timezone.now)
+    wrapped_key = models.BinaryField(editable=False)
+    key_id = models.CharField(max_length=64, editable=False)
+    request_token = models.UUIDField(unique=True, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("created by"), on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    note = models.CharField(_("note"), max_length=500, blank=True)
+
+    objects = BatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("batch")
+        verbose_name_plural = _("batches")
+        ordering = ["-id"]
+        permissions = [
+            ("download_batch", "Can download the codes of a batch"),
+            ("disable_batch", "Can disable and enable batches and cards"),
+            ("extend_batch", "Can extend the validity of a batch"),
+        ]
+        indexes = [
+            models.Index(fields=["progress_at"], condition=Q(status=BatchStatus.GENERATING), name="batch_generating"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(quantity__gte=1), name="batch_has_cards"),
+            models.CheckConstraint(condition=Q(generated__lte=F("quantity")), name="batch_watermark"),
+            models.CheckConstraint(
+                condition=~Q(status=BatchStatus.READY) | Q(generated=F("quantity")), name="batch_ready_is_whole"
+            ),
+            models.CheckConstraint(condition=Q(reference_price__gte=0), name="batch_price"),
+            models.CheckConstraint(condition=Q(windows_surcharge__gte=0), name="batch_surcharge"),
+            models.CheckConstraint(
+                condition=Q(validity_kind=ValidityKind.DATE, validity_months__isnull=True)
+                | Q(validity_kind=ValidityKind.PERIOD, validity_months__gte=1),
+                name="batch_validity",
+            ),
+        ]
+
+    used_cards: int  # annotated by with_used
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.name}"
+
+    @property
+    def number(self) -> str:
+        """The 批次 that people quote: day of creation and ID, such as P20261123-78."""
+        return f"P{timezone.localtime(self.created_at, timezone.get_default_timezone()):%Y%m%d}-{self.pk}"
+
+    @property
+    def last_day(self) -> datetime:
+        """An instant within the last valid day, in the portal's zone; `expires_at` is the start of the day after."""
+        return timezone.localtime(self.expires_at - timedelta(seconds=1), timezone.get_default_timezone())
+
+    @property
+    def shown(self) -> BatchShown:
+        """使用状态; needs `with_used`."""
+        if self.status == BatchStatus.GENERATING:
+            return BatchShown.GENERATING
+        if self.disabled_at:
+            return BatchShown.DISABLED
+        if self.used_cards >= self.quantity:
+            return BatchShown.USED_UP
+        if self.expires_at <= timezone.now():
+            return BatchShown.EXPIRED
+        return BatchShown.NORMAL
+
+
+class CardQuerySet(models.QuerySet["Card"]):
+    def redeemable(self) -> Self:
+        return self.filter(
+            status=CardStatus.UNUSED,
+            batch__status=BatchStatus.READY,
+            batch__disabled_at__isnull=True,
+            batch__expires_at__gt=timezone.now(),
+        )
+
+
+class Card(models.Model):
+    """One card. No index stands on a column that a redemption changes, so that using a card rewrites no index."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="cards", db_index=False)
+    serial = models.PositiveIntegerField(_("serial"))
+    lookup = models.BinaryField(max_length=32)
+    sealed = models.BinaryField(null=True)
+    last4 = models.CharField(max_length=4)
+    status = models.CharField(_("status"), max_length=8, choices=CardStatus, default=CardStatus.UNUSED)
+    used_at = models.DateTimeField(_("picked up at"), null=True)
+    used_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+
+    objects = CardQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("pickup card")
+        verbose_name_plural = _("pickup cards")
+        permissions = [("reveal_card", "Can see a card's code in full")]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "serial"], name="card_serial_unique"),
+            models.UniqueConstraint(fields=["lookup"], name="card_lookup_unique"),
+            models.CheckConstraint(
+                condition=Q(status=CardStatus.USED, used_at__isnull=False, used_by__isnull=False, sealed__isnull=True)
+                | (~Q(status=CardStatus.USED) & Q(used_at__isnull=True, used_by__isnull=True)),
+                name="card_used_ties",
+            ),
+            models.CheckConstraint(condition=Q(status__in=CardStatus.values), name="card_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"…{self.last4}"
+
+
+class CardUse(models.Model):
+    """A line of the usage log (提货卡使用记录): who used which card, when, and the order that came of it."""
+
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, related_name="uses")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="uses", db_index=False)
+    member = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="card_uses", db_index=False
+    )
+    order_number = models.CharField(_("pickup order"), max_length=20, unique=True)
+    used_at = models.DateTimeField(_("picked up at"))
+    returned_at = models.DateTimeField(_("returned"), null=True)
+
+    class Meta:
+        verbose_name = _("use of a card")
+        verbose_name_plural = _("usage log")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["batch", "id"], name="carduse_batch"),
+            models.Index(fields=["member", "id"], name="carduse_member"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["card"], condition=Q(returned_at__isnull=True), name="carduse_one_open"),
+        ]
+
+    def __str__(self) -> str:
+        return self.order_number
+
+
+class UseCount(models.Model):
+    """How many cards of a batch are used, spread over slots so that redemptions of one batch do not queue up."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="use_counts", db_index=False)
+    slot = models.PositiveSmallIntegerField()
+    used = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["batch", "slot"], name="usecount_slot_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}/{self.slot}: {self.used}"
+
+
+class AuditEvent(models.Model):
+    """Append-only: who did what to which batch or card, from where. `detail` holds counts and reasons, never a code."""
+
+    action = models.CharField(_("action"), max_length=32, choices=AuditAction)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, null=True, related_name="audit_events")
+    card = models.ForeignKey(Card, on_delete=models.PROTECT, null=True, related_name="audit_events")
+    detail = models.JSONField(_("details"), default=dict)
+    address = models.GenericIPAddressField(_("address"), null=True)
+    at = models.DateTimeField(_("time"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit trail")
+        ordering = ["-id"]
+        permissions = [("view_audit_trail", "Can read the audit trail")]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.at:%F %T}"

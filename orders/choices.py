@@ -1,0 +1,47 @@
+"""The states of orders and services, with the named groups that code asks for."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+
+class OrderState(models.TextChoices):
+    PENDING = "pending", _("Pending")
+    PROVISIONING = "provisioning", _("Provisioning")
+    ACTIVE = "active", pgettext_lazy("order state", "Active")
+    NEEDS_ATTENTION = "needs_attention", _("Needs attention")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+IN_FLIGHT = (OrderState.PENDING, OrderState.PROVISIONING)
+STUCK = (OrderState.NEEDS_ATTENTION, OrderState.FAILED)
+FINAL = (OrderState.ACTIVE, OrderState.CANCELLED)
+
+
+class ServiceState(models.TextChoices):
+    ACTIVE = "active", pgettext_lazy("service state", "Active")
+    SUSPENDED = "suspended", _("Suspended")
+    TERMINATED = "terminated", _("Terminated")
+
+
+class AttemptOutcome(models.TextChoices):
+    STARTED = "started", _("Started")
+    IN_PROGRESS = "in_progress", _("In progress")
+    READY = "ready", _("Ready")
+    TRANSIENT = "transient", _("To be tried again")
+    PERMANENT = "permanent", _("Refused")
+    UNKNOWN = "unknown", _("Outcome unknown")
+
+
+class OrderEventKind(models.TextChoices):
+    CREATED = "created", _("Order placed")
+    STARTED = "started", _("Opening started")
+    RETRYING = "retrying", _("Will be tried again")
+    OPENED = "opened", _("Opened")
+    NEEDS_ATTENTION = "needs_attention", _("Handed to our staff")
+    FAILED = "failed", _("Could not be opened")
+    RETRIED = "retried", _("Restarted by staff")
+    CANCELLED = "cancelled", _("Cancelled, card returned")

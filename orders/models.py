@@ -1,0 +1,148 @@
+"""What was redeemed and what became of it."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from cards.choices import OSFamily, ProductType
+from cards.models import Batch, Card, Line
+
+from .choices import IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState, ServiceState
+
+
+class Order(models.Model):
+    """One redeemed card. The row is also the work queue: `next_attempt_at` says when it is due.
+
+    `card` is given up (NULL) when the order is cancelled and the card returned; until then the one-to-one makes a
+    second order for a card impossible. `fence` grows with every claim, and every write of a worker carries it.
+    """
+
+    key = models.UUIDField(_("idempotency key"), default=uuid.uuid4, unique=True, editable=False)
+    number = models.CharField(_("order number"), max_length=20, unique=True, editable=False)
+    member = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders", db_index=False
+    )
+    card = models.OneToOneField(Card, on_delete=models.PROTECT, null=True, related_name="order")
+    returned_card = models.ForeignKey(Card, on_delete=models.PROTECT, null=True, related_name="cancelled_orders")
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="orders")
+    product_type = models.CharField(_("business type"), max_length=16, choices=ProductType)
+    product_name = models.CharField(_("card name"), max_length=100)
+    line = models.ForeignKey(Line, on_delete=models.PROTECT, related_name="orders")
+    provider = models.CharField(_("provisioner"), max_length=64)
+    spec = models.JSONField(_("configuration"))
+    term_months = models.PositiveSmallIntegerField(_("term"))
+    os_name = models.CharField(_("operating system"), max_length=160, blank=True)
+    os_family = models.CharField(max_length=16, choices=OSFamily, blank=True)
+    image_reference = models.CharField(max_length=200, blank=True)
+    hostname = models.CharField(_("host name"), max_length=253, blank=True)
+    surcharge = models.DecimalField(_("Windows surcharge"), max_digits=12, decimal_places=2, default=Decimal(0))
+    currency = models.CharField(max_length=3)
+
+    state = models.CharField(_("state"), max_length=16, choices=OrderState, default=OrderState.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    lease_until = models.DateTimeField(null=True)
+    fence = models.PositiveIntegerField(default=0)
+    deadline = models.DateTimeField()
+    external_id = models.CharField(max_length=200, blank=True)
+    last_error = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(_("picked up at"), default=timezone.now)
+    opened_at = models.DateTimeField(_("opened at"), null=True)
+
+    class Meta:
+        verbose_name = _("pickup order")
+        verbose_name_plural = _("pickup orders")
+        ordering = ["-id"]
+        permissions = [
+            ("retry_order", "Can restart an order"),
+            ("return_card", "Can cancel an order and return its card"),
+            ("redeem_for_member", "Can redeem a card on behalf of a member"),
+        ]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(state__in=IN_FLIGHT), name="order_due"),
+            models.Index(fields=["member", "id"], name="order_member"),
+            models.Index(fields=["state", "id"], name="order_state"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state=OrderState.CANCELLED, card__isnull=True, returned_card__isnull=False)
+                | (~Q(state=OrderState.CANCELLED) & Q(card__isnull=False, returned_card__isnull=True)),
+                name="order_holds_its_card",
+            ),
+            models.CheckConstraint(condition=Q(state__in=OrderState.values), name="order_state_known"),
+            models.CheckConstraint(condition=Q(surcharge__gte=0), name="order_surcharge"),
+            models.CheckConstraint(
+                condition=~Q(state=OrderState.ACTIVE) | (Q(opened_at__isnull=False) & ~Q(external_id="")),
+                name="order_active_is_open",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class OrderEvent(models.Model):
+    """The order's timeline; append-only."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events")
+    kind = models.CharField(max_length=16, choices=OrderEventKind)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    note = models.CharField(max_length=300, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("order event")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.at:%F %T}"
+
+
+class ProvisioningAttempt(models.Model):
+    """One call to a provider, committed before the call is made. `error` is scrubbed of secrets by the adapter."""
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="provisioning_attempts")
+    fence = models.PositiveIntegerField()
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=16, choices=AttemptOutcome, default=AttemptOutcome.STARTED)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name = _("provisioning attempt")
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["order", "fence"], name="attempt_once_per_claim")]
+
+    def __str__(self) -> str:
+        return f"{self.order_id}#{self.fence} {self.outcome}"
+
+
+class Service(models.Model):
+    """What the member owns. `access` is the sealed JSON of the access details, opened by `cards.vault.open_access`."""
+
+    order = models.OneToOneField(Order, on_delete=models.PROTECT, related_name="service")
+    member = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="services")
+    provider = models.CharField(max_length=64)
+    external_id = models.CharField(max_length=200)
+    access = models.BinaryField()
+    state = models.CharField(_("state"), max_length=16, choices=ServiceState, default=ServiceState.ACTIVE)
+    starts_at = models.DateTimeField(_("starts"))
+    expires_at = models.DateTimeField(_("runs until"))
+
+    class Meta:
+        verbose_name = _("service")
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "external_id"], name="service_resource_unique"),
+            models.CheckConstraint(condition=Q(expires_at__gt=models.F("starts_at")), name="service_runs_forward"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.external_id}"

@@ -1,0 +1,5 @@
+from django.forms.renderers import TemplatesSetting
+
+
+class PortalFormRenderer(TemplatesSetting):
+    """Forms render through the project's own templates."""
