@@ -1,0 +1,35 @@
+"""What cards refuses, each with a message fit for the person who sees it."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+
+class CardError(Exception):
+    """Base; `str()` is the message in the active language."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else _("This cannot be done with the card.")
+
+
+class BadBatch(CardError):
+    """The batch cannot be made as asked; `errors` maps a field to its messages."""
+
+    def __init__(self, errors: dict[str, list[str]]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{field}: {' '.join(texts)}" for field, texts in errors.items()))
+
+
+class NotWhole(CardError):
+    def __str__(self) -> str:
+        return _("The cards of this batch are still being generated. Please try again when the batch is ready.")
+
+
+class UsedCardStays(CardError):
+    def __str__(self) -> str:
+        return _("This card has been used. A used card cannot be disabled.")
+
+
+class NothingToChange(CardError):
+    def __str__(self) -> str:
+        return _("Nothing was changed: it is in that state already.")

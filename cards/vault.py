@@ -1,0 +1,147 @@
+"""Keys, sealing and the look-up index.
+
+Three secrets, all outside the database: master keys wrap one data key per batch; the index key makes the look-up
+value of a code; access keys seal what a member logs in to his product with. AES-256-GCM with random 96-bit nonces
+throughout; the associated data ties a ciphertext to its row.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+from functools import lru_cache
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+
+from .codes import ALPHABET
+
+NONCE = 12
+
+
+class KeyUnavailable(Exception):
+    """The key that sealed this is not configured, or does not fit; `key_id` names it, never its value."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"key {key_id!r} is missing or does not fit")
+
+
+class BadKeySetting(ValueError):
+    """A key setting cannot be read; the text names the setting, never its value."""
+
+
+@lru_cache
+def parse_keys(setting: str, text: str) -> dict[str, bytes]:
+    """{"id": 32 bytes} in the order given, of "id:base64 id:base64"."""
+    keys = {}
+    for entry in text.split():
+        key_id, colon, encoded = entry.partition(":")
+        try:
+            key = base64.urlsafe_b64decode(encoded)
+        except (binascii.Error, ValueError):
+            key = b""
+        if not colon or not key_id or len(key_id) > 60 or len(key) != 32:
+            raise BadKeySetting(f"{setting}: each key is written id:base64-of-32-bytes")
+        keys[key_id] = key
+    if not keys:
+        raise BadKeySetting(f"{setting} is not set")
+    return keys
+
+
+def lookup(code: str) -> bytes:
+    """The 32-byte index value of a canonical code: HMAC-SHA256 under the index key."""
+    return hmac.digest(_index_key(), code.encode(), "sha256")
+
+
+def lookups(codes: list[str]) -> list[bytes]:
+    """`lookup` of many codes; the keyed state is prepared once."""
+    keyed = hmac.new(_index_key(), digestmod=hashlib.sha256)
+    values = []
+    for code in codes:
+        mac = keyed.copy()
+        mac.update(code.encode())
+        values.append(mac.digest())
+    return values
+
+
+def _index_key() -> bytes:
+    return next(iter(parse_keys("CARD_INDEX_KEY", settings.CARD_INDEX_KEY).values()))
+
+
+def new_data_key(token: UUID) -> tuple[str, bytes]:
+    """(master key id, wrapped fresh data key) for the batch of that request token."""
+    key_id, master = next(iter(parse_keys("CARD_MASTER_KEYS", settings.CARD_MASTER_KEYS).items()))
+    nonce = os.urandom(NONCE)
+    return key_id, nonce + AESGCM(master).encrypt(nonce, os.urandom(32), token.bytes)
+
+
+def unwrap(key_id: str, wrapped: bytes, token: UUID) -> bytes:
+    """The batch's data key. Raises KeyUnavailable."""
+    master = parse_keys("CARD_MASTER_KEYS", settings.CARD_MASTER_KEYS).get(key_id)
+    if master is None:
+        raise KeyUnavailable(key_id)
+    return _decrypt(AESGCM(master), wrapped, token.bytes, key_id)
+
+
+class BatchVault:
+    """Seals and opens the codes of one batch."""
+
+    def __init__(self, key_id: str, wrapped: bytes, token: UUID) -> None:
+        self._cipher = AESGCM(unwrap(key_id, bytes(wrapped), token))
+        self._token = token.bytes
+        self._key_id = key_id
+
+    def seal(self, serial: int, code: str) -> bytes:
+        nonce = os.urandom(NONCE)
+        return nonce + self._cipher.encrypt(nonce, code.encode(), self._identity(serial))
+
+    def open(self, serial: int, sealed: bytes) -> str:
+        return _decrypt(self._cipher, bytes(sealed), self._identity(serial), self._key_id).decode()
+
+    def _identity(self, serial: int) -> bytes:
+        return self._token + serial.to_bytes(4, "big")
+
+
+def seal_access(access: dict[str, str], *, order_key: UUID) -> bytes:
+    """Sealed access details of an order's product: key id, a zero byte, nonce and ciphertext."""
+    key_id, key = next(iter(parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).items()))
+    nonce = os.urandom(NONCE)
+    return (
+        key_id.encode() + b"\0" + nonce + AESGCM(key).encrypt(nonce, json.dumps(access).encode(), order_key.bytes)
+    )
+
+
+def open_access(sealed: bytes, *, order_key: UUID) -> dict[str, str]:
+    """The access details again. Raises KeyUnavailable."""
+    name, _, body = bytes(sealed).partition(b"\0")
+    key_id = name.decode()
+    key = parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).get(key_id)
+    if key is None:
+        raise KeyUnavailable(key_id)
+    access: dict[str, str] = json.loads(_decrypt(AESGCM(key), body, order_key.bytes, key_id))
+    return access
+
+
+def initial_password(order_key: UUID) -> str:
+    """The product's first password, chosen by the portal: the same for every attempt of one order, stored nowhere.
+
+    20 symbols (100 bits) of HMAC-SHA256 under the newest access key, with one of each class that control panels ask
+    for. Drain the orders in flight before putting a new access key first.
+    """
+    key = next(iter(parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).values()))
+    digest = hmac.digest(key, b"initial-password" + order_key.bytes, "sha256")
+    return "Pk-" + "".join(ALPHABET[byte & 31] for byte in digest[:20]).lower() + "7"
+
+
+def _decrypt(cipher: AESGCM, body: bytes, identity: bytes, key_id: str) -> bytes:
+    try:
+        return cipher.decrypt(body[:NONCE], body[NONCE:], identity)
+    except InvalidTag:
+        raise KeyUnavailable(key_id) from None

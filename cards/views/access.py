@@ -1,0 +1,42 @@
+"""Who may open a staff page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.views.decorators.cache import never_cache
+from django_htmx.http import HttpResponseClientRefresh
+from django_htmx.middleware import HtmxDetails
+
+from accounts.models import User
+
+
+class StaffRequest(HttpRequest):
+    """A request that `staff_view` let through."""
+
+    user: User  # type: ignore[assignment]
+    htmx: HtmxDetails
+
+
+def staff_view(permission: str) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
+    """Strangers are sent to sign in; anyone but staff with `permission` gets a 403. Nothing of it is cached."""
+
+    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @never_cache
+        @wraps(view)
+        def guarded(request: StaffRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                # A fragment must not be replaced by the sign-in page: the whole page is loaded anew instead.
+                return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.get_full_path())
+            if not (request.user.is_staff and request.user.has_perm(permission)):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
