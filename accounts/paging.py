@@ -12,26 +12,38 @@ M = TypeVar("M", bound=Model)
 
 
 class KeysetPage(Generic[M]):
-    """One page of `queryset`, newest (highest id) first, as the request's `before` or `after` asks.
+    """One page of `queryset`, highest `key` first unless `ascending`, as the request's `before` or `after` asks.
 
-    `older` and `newer` are the query strings of the neighbouring pages, other filters kept, or "" at the end.
+    `newer` and `older` are the query strings of the page above and the page below, other filters kept, or "" at the
+    end. `key` is unique among the rows.
     """
 
-    def __init__(self, queryset: QuerySet[M, Any], request: HttpRequest, *, size: int = 20) -> None:
+    def __init__(
+        self,
+        queryset: QuerySet[M, Any],
+        request: HttpRequest,
+        *,
+        size: int = 20,
+        key: str = "pk",
+        ascending: bool = False,
+    ) -> None:
         before, after = _key(request, "before"), _key(request, "after")
+        upwards = ascending if before is None and after is None else after is not None
         if after is not None:
-            rows = list(queryset.filter(pk__gt=after).order_by("pk")[: size + 1])
-            has_newer, has_older = len(rows) > size, True
-            self.object_list = rows[:size][::-1]
-        else:
-            page = queryset if before is None else queryset.filter(pk__lt=before)
-            rows = list(page.order_by("-pk")[: size + 1])
-            has_newer, has_older = before is not None, len(rows) > size
-            self.object_list = rows[:size]
+            queryset = queryset.filter(**{f"{key}__gt": after})
+        elif before is not None:
+            queryset = queryset.filter(**{f"{key}__lt": before})
+        rows = list(queryset.order_by(key if upwards else f"-{key}")[: size + 1])
+        turned = upwards != ascending  # the page above was read from its lower end
+        self.object_list = rows[:size][::-1] if turned else rows[:size]
         self.newer = self.older = ""
         if self.object_list:
-            self.newer = _query(request, "after", self.object_list[0].pk) if has_newer else ""
-            self.older = _query(request, "before", self.object_list[-1].pk) if has_older else ""
+            more, came_from_a_page = len(rows) > size, before is not None or after is not None
+            above, below = ("before", "after") if ascending else ("after", "before")
+            if more if turned else came_from_a_page:
+                self.newer = _query(request, above, getattr(self.object_list[0], key))
+            if turned or more:
+                self.older = _query(request, below, getattr(self.object_list[-1], key))
 
     def __iter__(self) -> Iterator[M]:
         return iter(self.object_list)
