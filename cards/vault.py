@@ -113,9 +113,7 @@ def seal_access(access: dict[str, str], *, order_key: UUID) -> bytes:
     """Sealed access details of an order's product: key id, a zero byte, nonce and ciphertext."""
     key_id, key = next(iter(parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).items()))
     nonce = os.urandom(NONCE)
-    return (
-        key_id.encode() + b"\0" + nonce + AESGCM(key).encrypt(nonce, json.dumps(access).encode(), order_key.bytes)
-    )
+    return key_id.encode() + b"\0" + nonce + AESGCM(key).encrypt(nonce, json.dumps(access).encode(), order_key.bytes)
 
 
 def open_access(sealed: bytes, *, order_key: UUID) -> dict[str, str]:

@@ -21,6 +21,5 @@ def schedule_sweeps(sender: Celery, **kwargs: object) -> None:
     sender.conf.beat_schedule = {
         "sweep-orders": {"task": "orders.tasks.sweep_orders", "schedule": every, "options": {"expires": every}},
         "sweep-batches": {"task": "cards.tasks.sweep_batches", "schedule": every, "options": {"expires": every}},
-        "seal-audit-trail": {"task": "cards.tasks.seal_audit_trail", "schedule": 30.0, "options": {"expires": 30}},
         "heartbeat": {"task": "pickup_portal.tasks.heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     }

@@ -134,8 +134,8 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", f"redis+socket://{embedded.brok
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
-    "socket_timeout": 2,  # above the 1 s of kombu's BRPOP
-    "socket_connect_timeout": 2,
+    "socket_timeout": 1.5,  # above the 1 s of kombu's BRPOP
+    "socket_connect_timeout": 1.5,
     "unacked_restore_throttle": 1,
 }
 CELERY_VISIBILITY_TIMEOUT = 600

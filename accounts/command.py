@@ -1,0 +1,110 @@
+"""What every management command of the portal shares: `--json`, refusals as exit code 1, codes from standard input."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Q
+from django.utils import timezone
+
+from .exceptions import AccountError
+from .models import User
+
+
+class PortalCommand(BaseCommand):
+    """A command that does one thing with `run` and shows what it returned: `lines` for people, `--json` for machines.
+
+    Exceptions named in `refusals` carry messages fit for people: they are printed and the exit code is 1.
+    """
+
+    refusals: ClassVar[tuple[type[Exception], ...]] = ()
+    requires_system_checks: ClassVar[list[str]] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", dest="as_json", help="Print the result as JSON.")
+        self.arguments(parser)
+
+    def arguments(self, parser: CommandParser) -> None:
+        """Add the command's own arguments."""
+
+    def run(self, **options: Any) -> Any:
+        """Do the work; returns plain data that JSON can hold."""
+        raise NotImplementedError
+
+    def lines(self, result: Any) -> Iterable[str]:
+        """The result as lines of text."""
+        for key, value in result.items():
+            yield f"{key:<18}{shown(value)}"
+
+    def handle(self, *args: Any, as_json: bool, **options: Any) -> None:
+        try:
+            result = self.run(**options)
+        except (AccountError, *self.refusals) as refusal:
+            raise CommandError(str(refusal)) from None
+        if as_json:
+            self.stdout.write(json.dumps(result, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1))
+            return
+        for line in self.lines(result):
+            self.stdout.write(line)
+
+
+def shown(value: Any) -> str:
+    """A value as people read it on a terminal: no None, times to the second in the portal's zone."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, datetime):
+        return f"{timezone.localtime(value, timezone.get_default_timezone()):%F %T}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    return str(value)
+
+
+def table(rows: list[dict[str, Any]], columns: Iterable[str]) -> Iterable[str]:
+    """Rows as left-aligned columns under their names; nothing at all for no rows."""
+    if not rows:
+        return
+    columns = list(columns)
+    cells = [columns, *([shown(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    for line in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def user_named(login: str) -> User:
+    """The user with this login name, e-mail address or member ID at the company."""
+    found = list(User.objects.filter(Q(username=login) | Q(email__iexact=login) | Q(external_id=login))[:2])
+    if len(found) != 1:
+        raise CommandError(f"{'No user is' if not found else 'More than one user is'} called {login!r}.")
+    return found[0]
+
+
+def staff_named(login: str) -> User:
+    """The active member of staff with this login; commands write this name into the audit trail."""
+    user = user_named(login)
+    if not (user.is_staff and user.is_active):
+        raise CommandError(f"{login!r} is not an active member of staff.")
+    return user
+
+
+def code_from_stdin() -> str:
+    """A card code from standard input, not echoed on a terminal. Codes never stand in argv, which `ps` shows to all."""
+    text = getpass.getpass("Card code: ") if sys.stdin.isatty() else sys.stdin.readline()
+    if not text.strip():
+        raise CommandError("No card code came on standard input.")
+    return text.strip()
+
+
+def iso_date(text: str) -> date:
+    """An argparse type: a date such as 2027-12-31."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2027-12-31") from None

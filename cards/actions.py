@@ -1,0 +1,281 @@
+"""Every write to batches and cards that staff ask for, and the two that redemption asks for (use, return)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from accounts.wakeup import call_after_commit
+
+from . import audit, pricing, vault
+from .catalog import lines_offering, product_of
+from .choices import AuditAction, BatchStatus, CardStatus, ValidityKind, WindowsPolicy
+from .exceptions import BadBatch, NothingToChange, NotWhole, UsedCardStays
+from .models import USE_COUNT_SLOTS, Batch, Card, CardUse, Line, UseCount
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Until a fixed last day, or a period in months from creation."""
+
+    kind: ValidityKind
+    last_day: date | None = None
+    period_months: int | None = None
+
+    @classmethod
+    def until(cls, last_day: date) -> Validity:
+        return cls(ValidityKind.DATE, last_day=last_day)
+
+    @classmethod
+    def months(cls, count: int) -> Validity:
+        return cls(ValidityKind.PERIOD, period_months=count)
+
+    def expires_at(self, today: date) -> datetime:
+        """Start of the day after the last valid day, in the portal's time zone."""
+        last = self.last_day or add_months(today, self.period_months or 0)
+        return timezone.make_aware(datetime.combine(last + timedelta(days=1), time()), timezone.get_default_timezone())
+
+
+def add_months(day: date, months: int) -> date:
+    """The same day `months` later, or that month's last day when it is shorter."""
+    year, month = divmod(day.month - 1 + months, 12)
+    year, month = day.year + year, month + 1
+    for candidate in (day.day, 30, 29, 28):
+        try:
+            return date(year, month, min(candidate, day.day))
+        except ValueError:
+            continue
+    raise AssertionError("every month has 28 days")
+
+
+def create_batch(
+    *,
+    product_type: str,
+    name: str,
+    line: Line,
+    spec: dict[str, Any],
+    term_months: int,
+    quantity: int,
+    validity: Validity,
+    windows_policy: str = WindowsPolicy.NOT_OFFERED,
+    reference_price: Decimal | None = None,
+    created_by: User | None = None,
+    request_token: uuid.UUID | None = None,
+    note: str = "",
+    address: str | None = None,
+) -> Batch:
+    """Freeze a configuration into a batch and have its cards generated after the commit.
+
+    The same `request_token` returns the batch it made before. Raises BadBatch with messages by field.
+    """
+    token = request_token or uuid.uuid4()
+    if made := Batch.objects.filter(request_token=token).first():
+        return made
+    clean = _checked_spec(product_type, line, spec)
+    expires_at = _checked_terms(name, term_months, quantity, validity, reference_price)
+    price = pricing.quote(line, product_type, clean, term_months).total if reference_price is None else reference_price
+    key_id, wrapped = vault.new_data_key(token)
+    with transaction.atomic():
+        batch, created = Batch.objects.get_or_create(
+            request_token=token,
+            defaults={
+                "product_type": product_type,
+                "name": name.strip(),
+                "line": line,
+                "spec": clean,
+                "term_months": term_months,
+                "reference_price": price,
+                "currency": settings.CURRENCY,
+                "quantity": quantity,
+                "validity_kind": validity.kind,
+                "validity_months": validity.period_months,
+                "expires_at": expires_at,
+                "windows_policy": windows_policy,
+                "windows_surcharge": _frozen_surcharge(line, windows_policy, term_months),
+                "wrapped_key": wrapped,
+                "key_id": key_id,
+                "created_by": created_by,
+                "note": note,
+            },
+        )
+        if created:
+            UseCount.objects.bulk_create(UseCount(batch=batch, slot=slot) for slot in range(USE_COUNT_SLOTS))
+            audit.record(
+                AuditAction.CREATE_BATCH,
+                actor=created_by,
+                batch=batch,
+                address=address,
+                quantity=quantity,
+                reference_price=str(price),
+            )
+            _wake_generator(batch)
+    return batch
+
+
+def _wake_generator(batch: Batch) -> None:
+    from .tasks import generate_batch  # tasks are the entry points and import actions' neighbours
+
+    call_after_commit(generate_batch, batch.pk)
+
+
+def _frozen_surcharge(line: Line, windows_policy: str, term_months: int) -> Decimal:
+    if windows_policy != WindowsPolicy.MEMBER_PAYS:
+        return Decimal(0)
+    return pricing.windows_surcharge(line, term_months)
+
+
+def _checked_spec(product_type: str, line: Line, spec: dict[str, Any]) -> dict[str, Any]:
+    product = product_of(product_type)
+    form = product.spec_form(spec, line=line)
+    if not form.is_valid():
+        raise BadBatch({field: [str(text) for text in texts] for field, texts in form.errors.items()})
+    if not lines_offering(product_type).filter(pk=line.pk).exists():
+        raise BadBatch({"line": [_("This line does not offer that product.")]})
+    return form.spec()
+
+
+def _checked_terms(
+    name: str, term_months: int, quantity: int, validity: Validity, reference_price: Decimal | None
+) -> datetime:
+    errors: dict[str, list[str]] = {}
+    if not name.strip():
+        errors["name"] = [_("Please give the cards a name.")]
+    if not 1 <= term_months <= 120:
+        errors["term_months"] = [_("The term is between 1 and 120 months.")]
+    if not 1 <= quantity <= settings.BATCH_MAX_QUANTITY:
+        errors["quantity"] = [
+            _("Between 1 and %(limit)s cards can be made at a time.") % {"limit": f"{settings.BATCH_MAX_QUANTITY:,}"}
+        ]
+    if reference_price is not None and not 0 <= reference_price < 10**9:
+        errors["reference_price"] = [_("The price must not be negative.")]
+    if validity.kind == ValidityKind.PERIOD and not 1 <= (validity.period_months or 0) <= 240:
+        errors["validity"] = [_("The period is between 1 and 240 months.")]
+        raise BadBatch(errors)
+    expires_at = validity.expires_at(timezone.localdate(timezone=timezone.get_default_timezone()))
+    if expires_at <= timezone.now():
+        errors["validity"] = [_("The last valid day must not lie in the past.")]
+    if errors:
+        raise BadBatch(errors)
+    return expires_at
+
+
+def disable_batch(*, batch: Batch, actor: User | None, reason: str = "", address: str | None = None) -> None:
+    """No card of the batch can be picked up any more. Writes the batch row only; redemption holds that row shared,
+    so that when this has committed no redemption can still succeed."""
+    _switch_batch(batch, AuditAction.DISABLE_BATCH, actor, reason, address, disabled_at=timezone.now())
+
+
+def enable_batch(*, batch: Batch, actor: User | None, reason: str = "", address: str | None = None) -> None:
+    """Undo `disable_batch`; cards disabled one by one stay disabled."""
+    _switch_batch(batch, AuditAction.ENABLE_BATCH, actor, reason, address, disabled_at=None)
+
+
+@transaction.atomic
+def _switch_batch(
+    batch: Batch,
+    action: AuditAction,
+    actor: User | None,
+    reason: str,
+    address: str | None,
+    disabled_at: datetime | None,
+) -> None:
+    if not Batch.objects.filter(pk=batch.pk, disabled_at__isnull=disabled_at is not None).update(
+        disabled_at=disabled_at
+    ):
+        raise NothingToChange
+    batch.disabled_at = disabled_at
+    audit.record(action, actor=actor, batch=batch, address=address, reason=reason)
+
+
+def disable_card(*, card: Card, actor: User | None, reason: str = "", address: str | None = None) -> None:
+    """This card cannot be picked up any more. Raises UsedCardStays for a used one."""
+    _switch_card(card, CardStatus.UNUSED, CardStatus.DISABLED, AuditAction.DISABLE_CARD, actor, reason, address)
+
+
+def enable_card(*, card: Card, actor: User | None, reason: str = "", address: str | None = None) -> None:
+    _switch_card(card, CardStatus.DISABLED, CardStatus.UNUSED, AuditAction.ENABLE_CARD, actor, reason, address)
+
+
+@transaction.atomic
+def _switch_card(
+    card: Card,
+    before: CardStatus,
+    after: CardStatus,
+    action: AuditAction,
+    actor: User | None,
+    reason: str,
+    address: str | None,
+) -> None:
+    if not Card.objects.filter(pk=card.pk, status=before).update(status=after):
+        card.refresh_from_db()
+        raise UsedCardStays if card.status == CardStatus.USED else NothingToChange
+    card.status = after
+    audit.record(action, actor=actor, batch=card.batch, card=card, address=address, reason=reason, serial=card.serial)
+
+
+def lock_card(lookup: bytes) -> Card | None:
+    """The card of that look-up value, its row locked, then its batch's row locked for sharing.
+
+    Two statements on purpose: a redemption that waited for the card sees the batch as it is after the wait, and
+    whoever disables the batch waits for the redemptions under way. Needs an open transaction.
+    """
+    card = Card.objects.select_for_update(no_key=connection.vendor == "postgresql").filter(lookup=lookup).first()
+    if card is None:
+        return None
+    batches = Batch.objects.filter(pk=card.batch_id).select_related("line")
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM cards_batch WHERE id = %s FOR SHARE", [card.batch_id])
+    card.batch = batches.get()
+    return card
+
+
+def use_card(*, card: Card, member: User, order_number: str, at: datetime) -> bool:
+    """UNUSED -> USED if card and batch still allow it at `at`; True for the one caller who won.
+
+    The ciphertext goes with the same statement, the usage log and the batch's count with the same transaction.
+    """
+    won = Card.objects.filter(
+        pk=card.pk,
+        status=CardStatus.UNUSED,
+        batch__in=Batch.objects.filter(status=BatchStatus.READY, disabled_at__isnull=True, expires_at__gt=at),
+    ).update(status=CardStatus.USED, used_at=at, used_by=member, sealed=None)
+    if not won:
+        return False
+    CardUse.objects.create(card=card, batch_id=card.batch_id, member=member, order_number=order_number, used_at=at)
+    UseCount.objects.filter(batch_id=card.batch_id, slot=card.serial % USE_COUNT_SLOTS).update(used=F("used") + 1)
+    return True
+
+
+def return_card(*, card: Card, order_number: str, actor: User | None, address: str | None = None) -> bool:
+    """USED -> UNUSED after the order was cancelled; True once per use. The code works again; it cannot be downloaded
+    any more, since its ciphertext went when it was used."""
+    closed = CardUse.objects.filter(card=card, order_number=order_number, returned_at__isnull=True).update(
+        returned_at=timezone.now()
+    )
+    if not closed:
+        return False
+    returned = Card.objects.filter(pk=card.pk, status=CardStatus.USED).update(
+        status=CardStatus.UNUSED, used_at=None, used_by=None
+    )
+    if not returned:
+        return False
+    UseCount.objects.filter(batch_id=card.batch_id, slot=card.serial % USE_COUNT_SLOTS).update(used=F("used") - 1)
+    audit.record(AuditAction.RETURN_CARD, actor=actor, batch=card.batch, card=card, address=address, order=order_number)
+    return True
+
+
+def require_whole(batch: Batch) -> None:
+    """Raises NotWhole while the batch is being generated."""
+    if batch.status != BatchStatus.READY:
+        raise NotWhole

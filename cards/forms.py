@@ -1,0 +1,203 @@
+"""What staff type about batches and cards."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import catalog
+from .actions import Validity
+from .choices import BatchShown, CardStatus, ProductType, WindowsPolicy
+from .models import Line
+
+TERM_CHOICES = (1, 3, 6, 12, 24, 36)
+LONGEST_MONTHS = 120
+_NUMBER = re.compile(r"P\d{8}-(\d{1,18})", re.ASCII | re.IGNORECASE)
+
+
+def id_in(text: str) -> int | None:
+    """The batch ID that a search text names, plain ("78") or as the batch number ("P20261123-78")."""
+    if match := _NUMBER.fullmatch(text):
+        return int(match[1])
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+class LineChoice(forms.ModelChoiceField):
+    def label_from_instance(self, line: Any) -> str:
+        return f"{line.name} ({line.region})" if line.region and line.region not in line.name else line.name
+
+
+class BatchFilter(forms.Form):
+    """What the batch list can be narrowed to; every field is optional and kept in the URL."""
+
+    q = forms.CharField(
+        label=_("Search"),
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("ID, batch or card name")}),
+    )
+    type = forms.ChoiceField(label=_("Business type"), required=False)
+    line = forms.ModelChoiceField(Line.objects.all(), label=_("Line"), required=False, empty_label=_("All"))
+    status = forms.ChoiceField(label=_("Status"), required=False)
+    sort = forms.ChoiceField(
+        label=_("Sort"), required=False, choices=[("", _("Newest first")), ("id", _("Oldest first"))]
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _offer(self.fields["type"], ProductType.choices)
+        _offer(self.fields["status"], BatchShown.choices)
+
+
+class CardFilter(forms.Form):
+    """What a batch's table of cards can be narrowed to."""
+
+    serial = forms.IntegerField(label=_("Serial"), required=False, min_value=1, max_value=2_147_483_647)
+    status = forms.ChoiceField(label=_("Status"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _offer(self.fields["status"], CardStatus.choices)
+
+
+class UsageFilter(forms.Form):
+    q = forms.CharField(
+        label=_("Search"),
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("Member ID, user name or batch")}),
+    )
+    type = forms.ChoiceField(label=_("Business type"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _offer(self.fields["type"], ProductType.choices)
+
+
+def _offer(field: forms.Field, choices: Any) -> None:
+    assert isinstance(field, forms.ChoiceField)  # noqa: S101 - tells mypy what the class body says
+    field.choices = [("", _("All")), *choices]
+
+
+class BatchForm(forms.Form):
+    """Everything about a new batch that is not its product type's own configuration.
+
+    `request_token` makes a double submit harmless: the action returns the batch that already carries it.
+    """
+
+    request_token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+    name = forms.CharField(label=_("Card name"), max_length=100)
+    line = LineChoice(Line.objects.none(), label=_("Line"), empty_label=None)
+    term_months = forms.IntegerField(
+        label=_("Term (months)"),
+        min_value=1,
+        max_value=LONGEST_MONTHS,
+        initial=12,
+        help_text=_("How long the opened product runs."),
+        widget=forms.NumberInput(attrs={"list": "term-choices", "inputmode": "numeric"}),
+    )
+    quantity = forms.IntegerField(label=_("Quantity"), min_value=1, initial=100)
+    validity = forms.ChoiceField(
+        label=_("Validity"),
+        widget=forms.RadioSelect,
+        initial="12",
+        choices=[
+            ("12", _("1 year from today")),
+            ("24", _("2 years from today")),
+            ("months", _("A number of months from today")),
+            ("date", _("Until a fixed date")),
+        ],
+    )
+    valid_months = forms.IntegerField(
+        label=_("Months"), required=False, min_value=1, max_value=LONGEST_MONTHS, help_text=_("For a number of months.")
+    )
+    valid_until = forms.DateField(
+        label=_("Last valid day"),
+        required=False,
+        help_text=_("For a fixed date; the cards are good until the end of that day."),
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+    )
+    windows_policy = forms.ChoiceField(
+        label=_("Windows"),
+        choices=WindowsPolicy.choices,
+        initial=WindowsPolicy.MEMBER_PAYS,
+        help_text=_("The reference price covers Linux. This says what happens when a member chooses Windows."),
+    )
+    reference_price = forms.DecimalField(
+        label=_("Reference price"),
+        required=False,
+        min_value=Decimal(0),
+        max_digits=12,
+        decimal_places=2,
+        help_text=_("Leave empty to use the computed price."),
+    )
+    note = forms.CharField(label=_("Note"), required=False, max_length=500, help_text=_("Only staff see it."))
+
+    def __init__(self, *args: Any, product: catalog.Product, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        lines = self.fields["line"]
+        assert isinstance(lines, forms.ModelChoiceField)  # noqa: S101 - tells mypy what the class body says
+        lines.queryset = catalog.lines_offering(product.type)
+        quantity = self.fields["quantity"]
+        most = settings.BATCH_MAX_QUANTITY
+        self.fields["quantity"] = forms.IntegerField(
+            label=quantity.label,
+            initial=quantity.initial,
+            min_value=1,
+            max_value=most,
+            help_text=_("At most %(most)s cards.") % {"most": intcomma(most)},
+        )
+        if not product.needs_os:
+            del self.fields["windows_policy"]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        kind = data.get("validity")
+        if kind == "months" and "valid_months" not in self.errors and not data.get("valid_months"):
+            self.add_error("valid_months", _("Enter the number of months."))
+        if kind == "date" and "valid_until" not in self.errors:
+            self._check_last_day(data.get("valid_until"))
+        return data
+
+    def _check_last_day(self, day: date | None) -> None:
+        today = timezone.localdate(timezone=timezone.get_default_timezone())
+        if day is None:
+            self.add_error("valid_until", _("Enter the last valid day."))
+        elif day < today:
+            self.add_error("valid_until", ValidationError(_("This day is over. Choose today or a later day.")))
+
+    def validity_chosen(self) -> Validity:
+        kind = self.cleaned_data["validity"]
+        if kind == "date":
+            return Validity.until(self.cleaned_data["valid_until"])
+        return Validity.months(self.cleaned_data["valid_months"] if kind == "months" else int(kind))
+
+
+class ReasonForm(forms.Form):
+    """Why a batch or a card is switched; it stands in the audit trail."""
+
+    reason = forms.CharField(
+        label=_("Reason"), required=False, max_length=200, help_text=_("Recorded in the audit trail.")
+    )
+
+
+class DownloadForm(forms.Form):
+    """Why the codes leave the portal, and proof that it is the signed-in person who asks."""
+
+    reason = forms.CharField(label=_("Reason"), max_length=200, help_text=_("Recorded in the audit trail."))
+    password = forms.CharField(
+        label=_("Your password"),
+        strip=False,
+        max_length=4096,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )

@@ -1,0 +1,34 @@
+"""Celery entry points of cards."""
+
+from __future__ import annotations
+
+import time
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+
+from accounts.wakeup import call_now
+
+from . import generation
+from .choices import BatchStatus
+from .models import Batch
+
+
+@shared_task
+def generate_batch(batch_id: int) -> None:
+    """Fill the batch for one slice of time; what is left goes to the end of the queue."""
+    turn = time.monotonic() + settings.GENERATION_SLICE.total_seconds()
+    if not generation.fill(batch_id, until=turn):
+        batch = Batch.objects.get(pk=batch_id)
+        if batch.status == BatchStatus.GENERATING and time.monotonic() >= turn:
+            call_now(generate_batch, batch_id)
+
+
+@shared_task
+def sweep_batches() -> int:
+    """Wake every half-made batch that has stood still; returns how many."""
+    quiet_since = timezone.now() - settings.GENERATION_STALLED_AFTER
+    stalled = Batch.objects.filter(status=BatchStatus.GENERATING, progress_at__lt=quiet_since)
+    ids = list(stalled.order_by("progress_at").values_list("pk", flat=True)[:50])
+    return sum(call_now(generate_batch, batch_id) for batch_id in ids)
