@@ -1,0 +1,36 @@
+"""From a key of `settings.PROVISIONERS` to the adapter it names, the way Django finds its databases."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from .base import Provisioner
+
+
+def provisioner_keys() -> list[str]:
+    return list(settings.PROVISIONERS)
+
+
+def get_provisioner(key: str) -> Provisioner:
+    """The adapter configured under `key`; `ImproperlyConfigured` says what to correct."""
+    try:
+        config = settings.PROVISIONERS[key]
+    except KeyError:
+        known = ", ".join(sorted(settings.PROVISIONERS)) or "none"
+        raise ImproperlyConfigured(f"No provisioner {key!r} in PROVISIONERS. Known: {known}.") from None
+    if not isinstance(config, dict) or "BACKEND" not in config:
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}] needs a BACKEND, the dotted path of an adapter class.")
+    if unknown := sorted(set(config) - {"BACKEND", "OPTIONS"}):
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: {', '.join(unknown)} is neither BACKEND nor OPTIONS.")
+    try:
+        backend = import_string(config["BACKEND"])
+    except ImportError as error:
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: {config['BACKEND']}: {error}") from error
+    if not (isinstance(backend, type) and issubclass(backend, Provisioner)):
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: {config['BACKEND']} is not a Provisioner.")
+    options = config.get("OPTIONS") or {}
+    if not isinstance(options, dict):
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: OPTIONS must be a mapping.")
+    return backend(key, options)

@@ -1,0 +1,288 @@
+"""The simulator's far side: a control plane that lives in an SQLite file of its own, shared by every process.
+
+It knows nothing of the portal: no ORM, no portal database. Losing the portal's database loses nothing here, and the
+other way round, so tests can compare the two. It keeps no password.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+# `copy` is always 0 unless a negative control tells the plane to ignore keys; see `create`.
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS resources (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, copy INTEGER NOT NULL DEFAULT 0, external_id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL, product_type TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, ready_at REAL NOT NULL,
+    spec TEXT NOT NULL, hostname TEXT NOT NULL, image TEXT NOT NULL, addresses TEXT NOT NULL, username TEXT NOT NULL,
+    UNIQUE (key, copy),
+    CHECK (state IN ('building', 'active', 'suspended', 'deleted'))
+);
+CREATE TABLE IF NOT EXISTS calls (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, verb TEXT NOT NULL, at REAL NOT NULL, result TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS faults (
+    id INTEGER PRIMARY KEY, fault TEXT NOT NULL, verb TEXT NOT NULL, key TEXT, times INTEGER NOT NULL,
+    seconds REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+INSERT OR IGNORE INTO counters VALUES ('address', 0);
+PRAGMA user_version = 1;
+"""
+FAULTS = ("fail", "transient", "no_capacity", "hang", "late", "lost_reply")
+# RFC 5737's documentation networks first, then RFC 2544's benchmarking network: no address is anybody's.
+NETWORKS = ((IPv4Address("203.0.113.1"), 254), (IPv4Address("198.51.100.1"), 254), (IPv4Address("198.18.0.1"), 131070))
+
+
+class Full(Exception):
+    """No room for one more."""
+
+
+class Unreachable(Exception):
+    """The file could not be read or written, as a network would fail."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    key: UUID
+    external_id: str
+    owner: str
+    product_type: str
+    state: str
+    created: float
+    ready_at: float
+    spec: dict[str, Any]
+    hostname: str
+    image: str
+    addresses: list[str]
+    username: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Call:
+    key: str
+    verb: str
+    at: float
+    result: str
+
+
+class SimulatedPlane:
+    """Each method is one request to the control plane: one short transaction, safe from any process."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    # --- for the adapter ----------------------------------------------------------------------------------------
+    def create(
+        self,
+        *,
+        key: UUID,
+        owner: str,
+        product_type: str,
+        spec: dict[str, Any],
+        hostname: str,
+        image: str,
+        username: str,
+        address_count: int,
+        build_seconds: float,
+        capacity: int | None,
+        honour_key: bool,
+    ) -> tuple[Resource, bool]:
+        """The resource of this key, and whether this call made it. A deleted one is returned as it is, deleted."""
+        with self._transaction() as db:
+            row = db.execute("SELECT * FROM resources WHERE key = ? ORDER BY copy DESC", [str(key)]).fetchone()
+            if row is not None and honour_key:
+                return self._resource(row), False
+            live = db.execute("SELECT count(*) FROM resources WHERE state != 'deleted' AND owner = ?", [owner])
+            if capacity is not None and live.fetchone()[0] >= capacity:
+                raise Full
+            now = time.time()
+            db.execute(
+                "INSERT INTO resources (key, copy, external_id, owner, product_type, state, created, ready_at, spec,"
+                " hostname, image, addresses, username) VALUES (?, ?, ?, ?, ?, 'building', ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    str(key),
+                    0 if row is None else row["copy"] + 1,
+                    external_id := f"sim-{secrets.token_hex(6)}",
+                    owner,
+                    product_type,
+                    now,
+                    now + build_seconds,
+                    json.dumps(spec),
+                    hostname,
+                    image,
+                    json.dumps(self._addresses(db, address_count)),
+                    username,
+                ],
+            )
+            made = db.execute("SELECT * FROM resources WHERE external_id = ?", [external_id]).fetchone()
+            return self._resource(made), True
+
+    def get(self, external_id: str) -> Resource | None:
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE resources SET state = 'active' WHERE external_id = ? AND state = 'building' AND ready_at <= ?",
+                [external_id, time.time()],
+            )
+            row = db.execute("SELECT * FROM resources WHERE external_id = ?", [external_id]).fetchone()
+            return self._resource(row) if row else None
+
+    def set_state(self, external_id: str, state: str) -> bool:
+        """False if there is no such resource, or it was deleted. One being built does not become active by this."""
+        with self._transaction() as db:
+            changed = db.execute(
+                "UPDATE resources SET state = CASE WHEN state = 'building' AND ?1 = 'active' THEN state ELSE ?1 END"
+                " WHERE external_id = ?2 AND state != 'deleted'",
+                [state, external_id],
+            )
+            return changed.rowcount == 1
+
+    def take_fault(self, verb: str, key: str) -> Fault | None:
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT * FROM faults WHERE times != 0 AND verb = ? AND (key IS NULL OR key = ?)"
+                " ORDER BY key IS NULL, id",
+                [verb, key],
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute("UPDATE faults SET times = times - 1 WHERE id = ? AND times > 0", [row["id"]])
+            return Fault(row["fault"], row["seconds"])
+
+    def log(self, verb: str, key: str, result: str) -> None:
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO calls (key, verb, at, result) VALUES (?, ?, ?, ?)", [key, verb, time.time(), result]
+            )
+
+    # --- for tests, demos and drills ----------------------------------------------------------------------------
+    def arm(
+        self,
+        fault: str,
+        times: int | None = 1,
+        key: UUID | None = None,
+        *,
+        verb: str = "ensure",
+        seconds: float = 30.0,
+    ) -> None:
+        """The next `times` calls (None: every call) meet this fault; with `key`, only the calls for that order."""
+        if fault not in FAULTS:
+            raise ValueError(f"Unknown fault {fault!r}; known: {', '.join(FAULTS)}")
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO faults (fault, verb, key, times, seconds) VALUES (?, ?, ?, ?, ?)",
+                [fault, verb, str(key) if key else None, -1 if times is None else times, seconds],
+            )
+
+    def disarm(self) -> None:
+        with self._transaction() as db:
+            db.execute("DELETE FROM faults")
+
+    def resources(self, *, key: UUID | None = None, owner: str | None = None, deleted: bool = False) -> list[Resource]:
+        """What exists, oldest first; with `deleted`, also what did."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT * FROM resources WHERE (?1 IS NULL OR key = ?1) AND (?2 IS NULL OR owner = ?2)"
+                " AND (?3 OR state != 'deleted') ORDER BY id",
+                [str(key) if key else None, owner, deleted],
+            ).fetchall()
+            return [self._resource(row) for row in rows]
+
+    def calls(self, *, key: UUID | None = None, verb: str | None = None) -> list[Call]:
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT key, verb, at, result FROM calls WHERE (?1 IS NULL OR key = ?1) AND (?2 IS NULL OR verb = ?2)"
+                " ORDER BY id",
+                [str(key) if key else None, verb],
+            ).fetchall()
+            return [Call(**row) for row in rows]
+
+    def doubles(self) -> dict[UUID, int]:
+        """Keys that have more than one resource, ever: empty, or something was opened twice."""
+        with self._transaction() as db:
+            rows = db.execute("SELECT key, count(*) AS n FROM resources GROUP BY key HAVING n > 1").fetchall()
+            return {UUID(row["key"]): row["n"] for row in rows}
+
+    # --- the file -----------------------------------------------------------------------------------------------
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        # A connection per request: nothing to share between forked workers, and a kill -9 leaves nothing behind.
+        try:
+            with self._connection() as db:
+                db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield db
+                except BaseException:
+                    db.execute("ROLLBACK")
+                    raise
+                db.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise Unreachable(str(error)) from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path, timeout=20, isolation_level=None)
+        try:
+            db.row_factory = sqlite3.Row
+            if not db.execute("PRAGMA user_version").fetchone()[0]:
+                self._set_up(db)
+            yield db
+        finally:
+            db.close()
+
+    @staticmethod
+    def _set_up(db: sqlite3.Connection) -> None:
+        for attempt in range(50):
+            try:
+                # Switching to WAL does not wait for other connections by itself, so a first meeting of many retries.
+                db.execute("PRAGMA journal_mode = WAL")
+                db.executescript("BEGIN IMMEDIATE;" + SCHEMA + "COMMIT;")
+                return
+            except sqlite3.OperationalError:
+                if attempt == 49:
+                    raise
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                time.sleep(0.05)
+
+    @staticmethod
+    def _addresses(db: sqlite3.Connection, count: int) -> list[str]:
+        first = db.execute("SELECT value FROM counters WHERE name = 'address'").fetchone()[0]
+        db.execute("UPDATE counters SET value = value + ? WHERE name = 'address'", [count])
+        addresses = []
+        for number in range(first, first + count):
+            number %= sum(size for _, size in NETWORKS)
+            for start, size in NETWORKS:
+                if number < size:
+                    addresses.append(str(start + number))
+                    break
+                number -= size
+        return addresses
+
+    @staticmethod
+    def _resource(row: sqlite3.Row) -> Resource:
+        fields = {name: row[name] for name in row.keys() if name not in ("id", "copy")}  # noqa: SIM118 (a Row iterates values)
+        return Resource(
+            **fields
+            | {
+                "key": UUID(row["key"]),
+                "spec": json.loads(row["spec"]),
+                "addresses": json.loads(row["addresses"]),
+            }
+        )
