@@ -6,7 +6,7 @@ import argparse
 import getpass
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ class PortalCommand(BaseCommand):
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
     requires_system_checks: ClassVar[list[str]] = []
+    run: Callable[..., Any]  # does the work with the parsed options; returns plain data that JSON can hold
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", dest="as_json", help="Print the result as JSON.")
@@ -34,10 +35,6 @@ class PortalCommand(BaseCommand):
 
     def arguments(self, parser: CommandParser) -> None:
         """Add the command's own arguments."""
-
-    def run(self, **options: Any) -> Any:
-        """Do the work; returns plain data that JSON can hold."""
-        raise NotImplementedError
 
     def lines(self, result: Any) -> Iterable[str]:
         """The result as lines of text."""

@@ -8,11 +8,11 @@ from typing import Any
 import factory
 from factory.django import DjangoModelFactory
 
-from cards import actions, exports, generation
+from cards import actions, generation
 from cards.actions import Validity
-from cards.choices import OSFamily, ProductType, WindowsPolicy
-from cards.codes import normalise
+from cards.choices import CardStatus, OSFamily, ProductType, WindowsPolicy
 from cards.models import Batch, Image, Line, OperatingSystem, ServerModel
+from cards.vault import BatchVault
 
 SPECS: dict[str, dict[str, Any]] = {
     ProductType.CLOUD_SERVER: {
@@ -119,5 +119,6 @@ def make_batch(**kw: Any) -> tuple[Batch, list[str]]:
 
 def codes_of(batch: Batch) -> list[str]:
     """The plain codes of the batch's unused cards, in order of serial."""
-    text = b"".join(exports.download_txt(batch=batch, actor=batch.created_by, reason="tests")).decode("utf-8-sig")
-    return [normalise(line) for line in text.splitlines() if line]
+    vault = BatchVault(batch.key_id, batch.wrapped_key, batch.request_token)
+    sealed = batch.cards.filter(sealed__isnull=False).exclude(status=CardStatus.USED).order_by("serial")
+    return [vault.open(serial, value) for serial, value in sealed.values_list("serial", "sealed")]
