@@ -33,4 +33,8 @@ def get_provisioner(key: str) -> Provisioner:
     options = config.get("OPTIONS") or {}
     if not isinstance(options, dict):
         raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: OPTIONS must be a mapping.")
+    if missing := getattr(backend, "__abstractmethods__", None):
+        raise ImproperlyConfigured(
+            f"PROVISIONERS[{key!r}]: {config['BACKEND']} is abstract, it lacks {', '.join(sorted(missing))}."
+        )
     return backend(key, options)

@@ -1,0 +1,359 @@
+"""The cases every adapter passes. See docs/adapters.md for how to plug one in.
+
+    class TestMine(ConformanceCases):
+        @pytest.fixture
+        def far_side(self, tmp_path): return MyFarSide(tmp_path)
+
+No case touches the portal's database: pytest-django refuses it to tests that do not ask for it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+import pytest
+
+from orders.provisioning.base import (
+    InProgress,
+    NoCapacity,
+    Outcome,
+    OutcomeUnknown,
+    PermanentError,
+    Provisioner,
+    ProvisionRequest,
+    Ready,
+    TransientError,
+)
+from orders.provisioning.registry import get_provisioner
+
+NAME = "under-test"
+PASSWORD = "Xk7-conformance-secret"
+SPECS: dict[str, dict[str, Any]] = {
+    "cloud_server": {
+        "cpu_cores": 2,
+        "memory_gb": 4,
+        "system_disk_gb": 40,
+        "data_disk_gb": 0,
+        "bandwidth_mbps": 5,
+        "ip_count": 1,
+    },
+    "virtual_host": {"web_space_gb": 10, "databases": 1, "sites": 1, "traffic_gb": 100},
+    "bare_metal": {
+        "server_model": "R640",
+        "cpu": "2 x Gold 6130",
+        "memory_gb": 64,
+        "disks": "2 x 960 GB SSD",
+        "bandwidth_mbps": 20,
+        "ip_count": 1,
+    },
+}
+
+
+class FarSide(ABC):
+    """The control plane as the tests see it, past the adapter: what exists there, and what goes wrong there."""
+
+    config: dict[str, Any]  # BACKEND and OPTIONS; must be JSON, so that other processes can use it
+    faults: ClassVar[frozenset[str]] = frozenset({"fail", "transient", "no_capacity", "hang", "late", "lost_reply"})
+    remembers_terminated = True  # a terminated key is refused for good, not made again
+
+    @abstractmethod
+    def count(self, key: UUID) -> int:
+        """How many resources exist for this key, asked of the control plane itself."""
+
+    @abstractmethod
+    def total(self) -> int:
+        """How many resources exist."""
+
+    @abstractmethod
+    def delivered(self, key: UUID) -> dict[str, Any]:
+        """The specification that arrived with the key."""
+
+    @abstractmethod
+    def arm(self, fault: str, *, seconds: float = 30.0) -> None:
+        """The next `ensure` meets this fault."""
+
+    @abstractmethod
+    def stored(self) -> bytes:
+        """Everything the adapter or its far side wrote to disk that must hold no password."""
+
+
+def request_for(product_type: str, **changes: Any) -> ProvisionRequest:
+    host = product_type == "virtual_host"
+    fields: dict[str, Any] = {
+        "key": uuid4(),
+        "order_number": "P26112300001",
+        "product_type": product_type,
+        "spec": SPECS[product_type],
+        "term_months": 12,
+        "image": "" if host else "debian-12",
+        "os_name": "" if host else "Debian 12",
+        "os_family": "" if host else "linux",
+        "hostname": "alpha.example" if host else "alpha",
+        "password": PASSWORD,
+    }
+    return ProvisionRequest(**fields | changes)
+
+
+def until_ready(provisioner: Provisioner, request: ProvisionRequest, *, within: float = 30) -> Ready:
+    """What the portal's worker does: ask, wait as told, ask again."""
+    deadline = time.monotonic() + within
+    while True:
+        outcome: Outcome = provisioner.ensure(request)
+        if isinstance(outcome, Ready):
+            return outcome
+        assert outcome.external_id
+        assert time.monotonic() < deadline, "never became ready"
+        time.sleep(min(outcome.check_after.total_seconds(), 1))
+
+
+class Caller:
+    """Another worker process, standing before its call to `ensure`."""
+
+    def __init__(self, config: dict[str, Any], request: ProvisionRequest) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "orders.tests.provisioning.caller"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        job = {"provisioner": NAME, "config": config, "request": asdict(request) | {"key": str(request.key)}}
+        self._say(json.dumps(job))
+
+    def _say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def _hear(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def wait_until_ready(self) -> None:
+        assert self._hear() == "ready"
+
+    def go(self) -> None:
+        self._say("go")
+
+    def answer(self) -> str:
+        answer = self._hear()
+        self.process.communicate(timeout=30)
+        return answer
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class ConformanceCases:
+    product_types: ClassVar[tuple[str, ...]] = ("cloud_server", "virtual_host", "bare_metal")
+    callers = 5
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "product_type" in metafunc.fixturenames:
+            metafunc.parametrize("product_type", metafunc.cls.product_types)
+
+    @pytest.fixture
+    def provisioner(self, far_side: FarSide, settings: Any) -> Provisioner:
+        settings.PROVISIONERS = {NAME: far_side.config}
+        return get_provisioner(NAME)
+
+    @pytest.fixture
+    def request_(self) -> ProvisionRequest:
+        return request_for(self.product_types[0])
+
+    @pytest.fixture
+    def meets(self, far_side: FarSide) -> Callable[..., None]:
+        def arm(fault: str, **options: Any) -> None:
+            if fault not in far_side.faults:
+                pytest.skip(f"this control plane cannot be made to {fault}")
+            far_side.arm(fault, **options)
+
+        return arm
+
+    # --- one key, one resource ----------------------------------------------------------------------------------
+    def test_opens_what_was_sold(self, provisioner: Provisioner, far_side: FarSide, product_type: str) -> None:
+        request = request_for(product_type)
+        ready = until_ready(provisioner, request)
+        assert far_side.count(request.key) == 1
+        assert far_side.delivered(request.key) == request.spec
+        assert ready.access["password"] == PASSWORD
+        assert ready.access["address"]
+        assert ready.access["username"]
+        assert all(isinstance(text, str) for text in ready.access.values())
+
+    def test_repeated_is_the_same(self, provisioner: Provisioner, far_side: FarSide, product_type: str) -> None:
+        request = request_for(product_type)
+        first = until_ready(provisioner, request)
+        assert provisioner.ensure(request) == first
+        assert get_provisioner(NAME).ensure(request) == first
+        assert far_side.total() == 1
+
+    def test_another_key_is_another_resource(self, provisioner: Provisioner, far_side: FarSide) -> None:
+        first = until_ready(provisioner, request_for(self.product_types[0]))
+        other = until_ready(provisioner, request_for(self.product_types[0], hostname="beta"))
+        assert first.external_id != other.external_id
+        assert far_side.total() == 2
+
+    def test_processes_at_once_make_one(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest
+    ) -> None:
+        callers = [Caller(far_side.config, request_) for _ in range(self.callers)]
+        for caller in callers:
+            caller.wait_until_ready()
+        for caller in callers:
+            caller.go()
+        answers = {caller.answer() for caller in callers} - {"TransientError", "OutcomeUnknown"}
+        assert far_side.count(request_.key) == 1
+        assert answers <= {until_ready(provisioner, request_).external_id}
+        assert far_side.total() == 1
+
+    # --- what is lost on the way --------------------------------------------------------------------------------
+    def test_lost_reply_is_unknown_then_adopted(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, meets: Callable[..., None]
+    ) -> None:
+        meets("lost_reply")
+        with pytest.raises(OutcomeUnknown):
+            provisioner.ensure(request_)
+        found = provisioner.find(request_.key)
+        assert found is not None
+        assert until_ready(provisioner, request_).external_id == found.external_id
+        assert far_side.total() == 1
+
+    def test_killed_after_the_call_is_adopted(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, meets: Callable[..., None]
+    ) -> None:
+        meets("late", seconds=30)
+        caller = Caller(far_side.config, request_)
+        caller.wait_until_ready()
+        caller.go()
+        deadline = time.monotonic() + 20
+        while not far_side.count(request_.key):
+            assert time.monotonic() < deadline, "nothing was made"
+            time.sleep(0.02)
+        caller.kill()
+        until_ready(provisioner, request_)
+        assert far_side.total() == 1
+
+    def test_late_answer_still_opens(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, meets: Callable[..., None]
+    ) -> None:
+        meets("late", seconds=0.3)
+        until_ready(provisioner, request_)
+        assert far_side.total() == 1
+
+    def test_hang_ends_as_unknown(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, meets: Callable[..., None]
+    ) -> None:
+        meets("hang", seconds=60)
+        started = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            provisioner.ensure(request_)
+        assert time.monotonic() - started < 30
+        until_ready(provisioner, request_)
+        assert far_side.total() == 1
+
+    # --- refusals -----------------------------------------------------------------------------------------------
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [("fail", PermanentError), ("transient", TransientError), ("no_capacity", NoCapacity)],
+    )
+    def test_refusal_leaves_nothing(
+        self,
+        provisioner: Provisioner,
+        far_side: FarSide,
+        request_: ProvisionRequest,
+        meets: Callable[..., None],
+        fault: str,
+        error: type[Exception],
+    ) -> None:
+        meets(fault)
+        with pytest.raises(error):
+            provisioner.ensure(request_)
+        assert far_side.total() == 0
+        assert provisioner.find(request_.key) is None
+        until_ready(provisioner, request_)
+        assert far_side.total() == 1
+
+    # --- afterwards ---------------------------------------------------------------------------------------------
+    def test_suspend_resume_terminate_twice(
+        self, provisioner: Provisioner, far_side: FarSide, product_type: str
+    ) -> None:
+        request = request_for(product_type)
+        external_id = until_ready(provisioner, request).external_id
+        for verb, state in ((provisioner.suspend, "suspended"), (provisioner.resume, "active")):
+            for _ in range(2):
+                verb(external_id)
+                found = provisioner.find(request.key)
+                assert found is not None
+                assert (found.external_id, found.state) == (external_id, state)
+        for _ in range(2):
+            provisioner.terminate(external_id)
+            assert provisioner.find(request.key) is None
+        assert far_side.total() == 0
+
+    def test_unknown_resource(self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest) -> None:
+        until_ready(provisioner, request_)
+        for verb in (provisioner.suspend, provisioner.resume):
+            with pytest.raises(PermanentError):
+                verb("no-such-resource")
+        provisioner.terminate("no-such-resource")
+        assert provisioner.find(uuid4()) is None
+        assert far_side.total() == 1
+
+    def test_terminated_stays_terminated(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest
+    ) -> None:
+        if not far_side.remembers_terminated:
+            pytest.skip("this control plane forgets what it deleted")
+        provisioner.terminate(until_ready(provisioner, request_).external_id)
+        with pytest.raises(PermanentError):
+            provisioner.ensure(request_)
+        assert far_side.total() == 0
+
+    def test_lists_what_exists(self, provisioner: Provisioner) -> None:
+        requests = [request_for(self.product_types[0], hostname=f"host{n}") for n in range(3)]
+        ids = [until_ready(provisioner, request).external_id for request in requests]
+        provisioner.terminate(ids[0])
+        assert set(provisioner.list_keys()) == {request.key for request in requests[1:]}
+
+    def test_check_makes_nothing(self, provisioner: Provisioner, far_side: FarSide) -> None:
+        assert all(isinstance(line, str) and line for line in provisioner.check())
+        assert far_side.total() == 0
+
+    # --- secrets ------------------------------------------------------------------------------------------------
+    def test_password_is_nowhere_but_in_access(
+        self,
+        provisioner: Provisioner,
+        far_side: FarSide,
+        product_type: str,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        request = request_for(product_type)
+        with caplog.at_level(logging.DEBUG):
+            ready = until_ready(provisioner, request)
+            texts = [repr(request), repr(ready), repr(provisioner)]
+            for fault in sorted(far_side.faults - {"hang", "late"}):
+                far_side.arm(fault)
+                with pytest.raises((PermanentError, TransientError, OutcomeUnknown)) as raised:
+                    provisioner.ensure(request)
+                texts += [str(raised.value), repr(raised.value), repr(raised.value.__cause__)]
+            provisioner.terminate(ready.external_id)
+        assert PASSWORD not in "".join(texts)
+        assert PASSWORD not in caplog.text
+        assert PASSWORD.encode() not in far_side.stored()
+
+    def test_asynchronous_answers_say_when_to_come_back(
+        self, provisioner: Provisioner, request_: ProvisionRequest
+    ) -> None:
+        outcome = provisioner.ensure(request_)
+        if isinstance(outcome, InProgress):
+            assert 0 < outcome.check_after.total_seconds() <= 60

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from orders.provisioning.simulator import Simulator
+
+BACKEND = "orders.provisioning.simulator.SimulatorProvisioner"
+
+
+@pytest.fixture(autouse=True)
+def provisioners(settings: Any, tmp_path: Path) -> None:
+    settings.SIMULATOR_LEDGER = str(tmp_path / "ledger.sqlite3")
+    settings.PROVISIONERS = {
+        "good": {"BACKEND": BACKEND, "OPTIONS": {"capacity": 3}},
+        "also-good": {"BACKEND": BACKEND},
+    }
+
+
+def run(*args: str) -> str:
+    out = io.StringIO()
+    call_command("check_provisioners", *args, stdout=out)
+    return out.getvalue()
+
+
+def test_all_answer() -> None:
+    output = run()
+    assert "good: ok" in output
+    assert "also-good: ok" in output
+    assert "capacity 3" in output
+    assert Simulator().resources() == []
+
+
+def test_json_of_one() -> None:
+    (result,) = json.loads(run("--json", "good"))
+    assert (result["provisioner"], result["ok"], result["error"]) == ("good", True, "")
+
+
+def test_trouble_of_one_is_told_with_the_others() -> None:
+    Simulator().arm("transient", verb="check")
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="In trouble: good"):
+        call_command("check_provisioners", "--json", stdout=out)
+    results = json.loads(out.getvalue())
+    assert [result["ok"] for result in results] == [False, True]
+    assert results[0]["error"] == "The simulator is busy."
+
+
+def test_wrong_settings_are_trouble_too(settings: Any) -> None:
+    settings.PROVISIONERS["gone"] = {"BACKEND": "orders.provisioning.nowhere.Nothing"}
+    with pytest.raises(CommandError, match="gone"):
+        run()
+    with pytest.raises(CommandError, match="unheard-of"):
+        run("unheard-of")

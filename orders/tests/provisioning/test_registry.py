@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from orders.checks import check_provisioners
+from orders.provisioning.registry import get_provisioner
+from orders.provisioning.simulator import SimulatorProvisioner
+
+BACKEND = "orders.provisioning.simulator.SimulatorProvisioner"
+
+
+def test_key_names_an_adapter(settings: Any) -> None:
+    settings.PROVISIONERS = {"hk-cloud": {"BACKEND": BACKEND, "OPTIONS": {"delay": 1}}}
+    provisioner = get_provisioner("hk-cloud")
+    assert isinstance(provisioner, SimulatorProvisioner)
+    assert (provisioner.key, provisioner.options) == ("hk-cloud", {"delay": 1})
+    assert check_provisioners(None) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "needs a BACKEND"),
+        ("text", "needs a BACKEND"),
+        ({"BACKEND": "orders.nowhere.Nothing"}, "orders.nowhere"),
+        ({"BACKEND": "nodots"}, "nodots"),
+        ({"BACKEND": "orders.models.Order"}, "not a Provisioner"),
+        ({"BACKEND": "orders.provisioning.base.Provisioner"}, "abstract"),
+        ({"BACKEND": BACKEND, "OPTION": {}}, "OPTION is neither"),
+        ({"BACKEND": BACKEND, "OPTIONS": {"colour": "red"}}, "unknown OPTIONS colour"),
+        ({"BACKEND": BACKEND, "OPTIONS": ["delay"]}, "must be a mapping"),
+    ],
+)
+def test_mistakes_are_named(settings: Any, config: Any, message: str) -> None:
+    settings.PROVISIONERS = {"x": config}
+    with pytest.raises(ImproperlyConfigured, match=message):
+        get_provisioner("x")
+    (error,) = check_provisioners(None)
+    assert message in error.msg
+
+
+def test_unknown_key_lists_the_known(settings: Any) -> None:
+    settings.PROVISIONERS = {"a": {"BACKEND": BACKEND}}
+    with pytest.raises(ImproperlyConfigured, match="Known: a"):
+        get_provisioner("b")
+
+
+def test_no_provisioner_at_all_is_an_error(settings: Any) -> None:
+    settings.PROVISIONERS = {}
+    (error,) = check_provisioners(None)
+    assert error.id == "orders.E001"
