@@ -1,0 +1,108 @@
+"""System checks: what production must not run with, and keys that cannot work anywhere.
+
+Management commands run them anyway; the web and the worker ask `refuse_unfit_settings` when they start.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+
+from . import embedded
+
+KEY_BYTES = 32
+_KEY_RINGS = ("CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS")
+_ONE_KEY = ("CARD_INDEX_KEY",)
+_MAKE_A_KEY = (
+    'A key is "id:secret"; make the secret with: '
+    "python -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())'"
+)
+
+
+@register(Tags.security)
+def check_keys(**kwargs: Any) -> list[CheckMessage]:
+    """The three key settings are well formed. Messages name the setting and the key's id, never the secret."""
+    return [message for name in _KEY_RINGS for message in _check_key_ring(name)]
+
+
+def _check_key_ring(name: str) -> list[CheckMessage]:
+    text: str = getattr(settings, name)
+    entries = text.split()
+    if not entries:
+        return [Error(f"{name} is not set.", hint=_MAKE_A_KEY, id="portal.E001")]
+    found: list[CheckMessage] = []
+    ids = [entry.partition(":")[0] for entry in entries]
+    if name in _ONE_KEY and len(entries) > 1:
+        found.append(Error(f"{name} holds {len(entries)} keys; it takes exactly one.", id="portal.E002"))
+    if len(set(ids)) < len(ids):
+        found.append(Error(f"{name} uses the same key id twice.", id="portal.E002"))
+    for place, entry in enumerate(entries, 1):
+        if problem := _problem_with_key(entry):
+            found.append(Error(f"{name}: key {place} {problem}.", hint=_MAKE_A_KEY, id="portal.E002"))
+    return found
+
+
+def _problem_with_key(entry: str) -> str:
+    key_id, colon, secret = entry.partition(":")
+    if not colon or not key_id:
+        return 'has no id: it must read "id:secret"'
+    try:
+        raw = base64.b64decode(secret, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return f'("{key_id}") is not URL-safe base64'
+    if len(raw) != KEY_BYTES:
+        return f'("{key_id}") has {len(raw)} bytes instead of {KEY_BYTES}'
+    return ""
+
+
+@register(Tags.security)
+def check_choices(**kwargs: Any) -> list[CheckMessage]:
+    """A misspelt choice must not silently mean the other one."""
+    allowed = {
+        "PORTAL_ENV": ("development", "production"),
+        "PORTAL_SURFACE": ("members", "staff", "all"),
+        "SIGN_UP": ("open", "closed"),
+    }
+    return [
+        Error(f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(values)}.", id="portal.E003")
+        for name, values in allowed.items()
+        if getattr(settings, name) not in values
+    ]
+
+
+@register(Tags.security)
+def check_production(**kwargs: Any) -> list[CheckMessage]:
+    """Production runs on nothing that was made for development."""
+    if not settings.PRODUCTION:
+        return []
+    found: list[CheckMessage] = []
+    if settings.DEBUG:
+        found.append(Error("DEBUG is on in production.", id="portal.E010"))
+    if settings.SECRET_KEY == "missing":  # noqa: S105  (the absence of one)
+        found.append(Error("SECRET_KEY is not set.", id="portal.E011"))
+    for name in ("SECRET_KEY", *_KEY_RINGS):
+        if any(entry.startswith("embedded") for entry in getattr(settings, name).split()):
+            found.append(Error(f"{name} holds a key made for development.", id="portal.E012"))
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        found.append(Error("The database is SQLite.", hint="Set DATABASE_URL to a PostgreSQL.", id="portal.E013"))
+    if str(embedded.broker_socket(settings.DATA_DIR)) in settings.CELERY_BROKER_URL:
+        hint = "Set CELERY_BROKER_URL to a Valkey or Redis that keeps an append-only file."
+        found.append(Error("The broker is the embedded one.", hint=hint, id="portal.E014"))
+    if not settings.ALLOWED_HOSTS:
+        found.append(Error("ALLOWED_HOSTS is empty.", id="portal.E015"))
+    for key, provisioner in settings.PROVISIONERS.items():
+        if str(provisioner.get("BACKEND", "")).endswith("SimulatorProvisioner"):
+            found.append(Warning(f'The provisioner "{key}" is the simulator: it opens nothing real.', id="portal.W001"))
+    return found
+
+
+def refuse_unfit_settings() -> None:
+    """Raise ImproperlyConfigured with every error the checks above find."""
+    found = [*check_keys(), *check_choices(), *check_production()]
+    if errors := [str(message.msg) for message in found if isinstance(message, Error)]:
+        raise ImproperlyConfigured("The portal refuses to start. " + " ".join(errors))

@@ -49,6 +49,8 @@ SITE_NAME = env.str("SITE_NAME", "")
 # How many reverse proxies stand before the portal: the client's address is read that many steps from the right of
 # X-Forwarded-For; 0 trusts no header.
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+# Who may read /metrics: the bearer of this token; empty means callers on this machine only.
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
 
 INSTALLED_APPS = [
     "pickup_portal.apps.PortalConfig",
@@ -180,8 +182,10 @@ ORDER_DEADLINE = {
     "virtual_host": timedelta(minutes=env.int("DEADLINE_VIRTUAL_HOST_MINUTES", 30)),
     "bare_metal": timedelta(minutes=env.int("DEADLINE_BARE_METAL_MINUTES", 240)),
 }
-SWEEP_INTERVAL = timedelta(seconds=env.int("SWEEP_SECONDS", 5))
+SWEEP_INTERVAL = timedelta(seconds=env.int("SWEEP_SECONDS", 2))
 SWEEP_LIMIT = env.int("SWEEP_LIMIT", 200)  # most orders published by one sweep
+SWEEP_RECALL = timedelta(seconds=15)  # an order that was called is called again when nothing came of it
+WAKE_GRACE = timedelta(seconds=3)  # what the direct call gets before the sweep calls too
 # Virtual hosts without a domain of the member's own live below this one.
 HOSTING_DOMAIN = env.str("HOSTING_DOMAIN", "hosted.example")
 
@@ -266,6 +270,7 @@ CSRF_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 if PRODUCTION:
     SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
+    SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # probes come from inside, in plain HTTP
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 31_536_000)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
