@@ -22,6 +22,7 @@ from .catalog import lines_offering, product_of
 from .choices import AuditAction, BatchStatus, CardStatus, ValidityKind, WindowsPolicy
 from .exceptions import BadBatch, NothingToChange, NotWhole, UsedCardStays
 from .models import USE_COUNT_SLOTS, Batch, Card, CardUse, Line, UseCount
+from .tasks import generate_batch
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,8 @@ def create_batch(
                 quantity=quantity,
                 reference_price=str(price),
             )
-            _wake_generator(batch)
+            call_after_commit(generate_batch, batch.pk)
     return batch
-
-
-def _wake_generator(batch: Batch) -> None:
-    from .tasks import generate_batch  # tasks are the entry points and import actions' neighbours
-
-    call_after_commit(generate_batch, batch.pk)
 
 
 def _frozen_surcharge(line: Line, windows_policy: str, term_months: int) -> Decimal:

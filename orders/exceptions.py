@@ -1,0 +1,133 @@
+"""What redemption and orders refuse, each with a message fit for the person who sees it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+
+if TYPE_CHECKING:
+    from .models import Order
+
+
+class OrderError(Exception):
+    """Base of what staff actions on orders refuse."""
+
+
+class WrongState(OrderError):
+    def __str__(self) -> str:
+        return _("The order's state does not allow this any more. Reload the page to see how it stands.")
+
+
+class ResourceRemains(OrderError):
+    def __str__(self) -> str:
+        return _(
+            "The product could not be removed at the provider, so the order was not cancelled. "
+            "Try again, or remove it by hand first."
+        )
+
+
+class RedemptionRefused(Exception):
+    """Base: nothing was spent. `field` is the form field the message belongs to."""
+
+    field = "code"
+
+
+class MistypedCode(RedemptionRefused):
+    """The text cannot be a code; said before any look-up, because it helps typing and tells a guesser nothing."""
+
+    def __init__(self, kind: str, group: int | None = None) -> None:
+        self.kind = kind
+        self.group = group
+        super().__init__(kind)
+
+    def __str__(self) -> str:
+        if self.kind == "empty":
+            return _("Please enter the code of your card.")
+        if self.kind == "length":
+            return _("A card code has 25 characters in five groups of five. Please check that none is missing.")
+        if self.kind == "symbol":
+            return _(
+                "Group %(group)d holds a character that no card code has. "
+                "Codes are made of digits and letters, without I, L, O and U."
+            ) % {"group": self.group}
+        return _("This code has a typing mistake. Please compare it with your card, group by group.")
+
+
+class UnknownCode(RedemptionRefused):
+    """The one plain refusal."""
+
+    def __str__(self) -> str:
+        return _("We do not know this code. Please compare it with your card; if it is right, ask the seller.")
+
+
+class CardAlreadyUsed(RedemptionRefused):
+    def __init__(self, used_at: datetime) -> None:
+        self.used_at = used_at
+        super().__init__(used_at)
+
+    def __str__(self) -> str:
+        return _("This card was used on %(day)s. A card works once; if it was not you, ask the seller.") % {
+            "day": _day(self.used_at)
+        }
+
+
+class CardExpired(RedemptionRefused):
+    def __init__(self, last_day: datetime) -> None:
+        self.last_day = last_day
+        super().__init__(last_day)
+
+    def __str__(self) -> str:
+        return _("This card was valid until %(day)s and has expired. Please ask the seller.") % {
+            "day": formats.date_format(self.last_day, "DATE_FORMAT")
+        }
+
+
+class CardDisabled(RedemptionRefused):
+    def __str__(self) -> str:
+        return _("This card has been disabled by the seller. Please ask the seller.")
+
+
+class AlreadyYours(RedemptionRefused):
+    """The same member posts the same card again: here is his order."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        super().__init__(order.number)
+
+    def __str__(self) -> str:
+        return _("You have used this card already. This is its order.")
+
+
+class ImageNotOffered(RedemptionRefused):
+    field = "image"
+
+    def __str__(self) -> str:
+        return _("Please choose one of the operating systems offered. Your card has not been used.")
+
+
+class SoldOut(RedemptionRefused):
+    def __init__(self, line: str) -> None:
+        self.line = line
+        super().__init__(line)
+
+    def __str__(self) -> str:
+        return _("The line %(line)s takes no orders at the moment. Your card has not been used; please try later.") % {
+            "line": self.line
+        }
+
+
+class BadHostname(RedemptionRefused):
+    field = "hostname"
+
+    def __str__(self) -> str:
+        return _(
+            "A host name has letters, digits and hyphens, such as web-1. "
+            "Leave it empty to have one chosen; your card has not been used."
+        )
+
+
+def _day(moment: datetime) -> str:
+    return formats.date_format(timezone.localtime(moment), "DATE_FORMAT")

@@ -1,0 +1,231 @@
+"""From a pending order to an open product: claim, call outside any transaction, record.
+
+1. `claim`: one conditional update takes the lease and raises the fence; the attempt is a committed row before any call.
+2. `ensure` at the provider, under the order's key: the same key always means the same resource.
+3. `record`: every write carries the fence of its claim; a worker that lost its lease writes nothing.
+
+The row is the queue (`next_attempt_at`), so that retries live in no worker's memory and a lost message costs time only.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from cards import vault
+from cards.actions import add_months
+
+from .choices import IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState
+from .models import Order, OrderEvent, ProvisioningAttempt, Service
+from .provisioning.base import (
+    InProgress,
+    Outcome,
+    OutcomeUnknown,
+    PermanentError,
+    ProvisionerError,
+    ProvisionRequest,
+    Ready,
+    TransientError,
+)
+from .provisioning.registry import get_provisioner
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to write to one order until the lease ends or a later claim raises the fence."""
+
+    order: Order
+    fence: int
+
+
+def run(order_id: int) -> bool:
+    """One attempt at opening the order; False when it was not to be had."""
+    claimed = claim(order_id)
+    if claimed is None:
+        return False
+    try:
+        provisioner = get_provisioner(claimed.order.provider)
+        outcome = provisioner.ensure(request_for(claimed.order))
+    except PermanentError as error:
+        record_failed(claimed, str(error))
+    except TransientError as error:
+        record_retry(claimed, AttemptOutcome.TRANSIENT, str(error))
+    except (OutcomeUnknown, ProvisionerError) as error:
+        record_retry(claimed, AttemptOutcome.UNKNOWN, str(error))
+    except ImproperlyConfigured as error:
+        record_retry(claimed, AttemptOutcome.TRANSIENT, str(error))
+    except Exception as error:  # an adapter's bug: what it did before is unknown; its text may hold anything
+        logger.exception("order %s: the adapter of %s failed", claimed.order.number, claimed.order.provider)
+        record_retry(claimed, AttemptOutcome.UNKNOWN, type(error).__name__)
+    else:
+        record_outcome(claimed, outcome)
+    return True
+
+
+@transaction.atomic
+def claim(order_id: int) -> Claim | None:
+    """Take the order's lease, unless it is final or another worker's lease still runs."""
+    now = timezone.now()
+    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+    taken = Order.objects.filter(free, pk=order_id, state__in=IN_FLIGHT).update(
+        state=OrderState.PROVISIONING,
+        fence=F("fence") + 1,
+        attempts=F("attempts") + 1,
+        lease_until=now + settings.ORDER_LEASE,
+        next_attempt_at=now + settings.ORDER_LEASE,
+    )
+    if not taken:
+        return None
+    order = Order.objects.get(pk=order_id)
+    ProvisioningAttempt.objects.create(order=order, fence=order.fence, started_at=now)
+    if order.fence == 1:
+        OrderEvent.objects.create(order=order, kind=OrderEventKind.STARTED, at=now)
+    return Claim(order, order.fence)
+
+
+def request_for(order: Order) -> ProvisionRequest:
+    """What the provider is told; the password is the portal's choice and the same at every attempt."""
+    return ProvisionRequest(
+        key=order.key,
+        order_number=order.number,
+        product_type=order.product_type,
+        spec=order.spec,
+        term_months=order.term_months,
+        image=order.image_reference,
+        os_name=order.os_name,
+        os_family=order.os_family,
+        hostname=order.hostname,
+        password=vault.initial_password(order.key),
+    )
+
+
+def record_outcome(claimed: Claim, outcome: Outcome) -> bool:
+    if isinstance(outcome, Ready):
+        return record_ready(claimed, outcome)
+    return record_in_progress(claimed, outcome)
+
+
+@transaction.atomic
+def record_ready(claimed: Claim, outcome: Ready) -> bool:
+    """The product is open: order ACTIVE and the member's service, in one transaction."""
+    now = timezone.now()
+    if not _close(
+        claimed, AttemptOutcome.READY, state=OrderState.ACTIVE, opened_at=now, external_id=outcome.external_id
+    ):
+        return False
+    order = claimed.order
+    Service.objects.create(
+        order=order,
+        member_id=order.member_id,
+        provider=order.provider,
+        external_id=outcome.external_id,
+        access=vault.seal_access(outcome.access, order_key=order.key),
+        starts_at=now,
+        expires_at=service_end(now, order.term_months),
+    )
+    OrderEvent.objects.create(order=order, kind=OrderEventKind.OPENED, at=now)
+    return True
+
+
+def service_end(start: datetime, term_months: int) -> datetime:
+    """The same hour of the same day `term_months` later, in the portal's zone."""
+    local = timezone.localtime(start, timezone.get_default_timezone())
+    day = add_months(local.date(), term_months)
+    return local.replace(year=day.year, month=day.month, day=day.day)
+
+
+@transaction.atomic
+def record_in_progress(claimed: Claim, outcome: InProgress) -> bool:
+    """The provider is at work; ask again later. Being in progress is no failed attempt."""
+    if timezone.now() >= claimed.order.deadline:
+        return _hand_over(claimed, AttemptOutcome.IN_PROGRESS, "deadline passed while in progress")
+    return _close(
+        claimed,
+        AttemptOutcome.IN_PROGRESS,
+        attempts=F("attempts") - 1,
+        external_id=outcome.external_id,
+        next_attempt_at=timezone.now() + outcome.check_after,
+    )
+
+
+@transaction.atomic
+def record_retry(claimed: Claim, outcome: AttemptOutcome, error: str) -> bool:
+    """Failed in a way that may pass, or with an unknown end: try again with a growing pause, up to a limit."""
+    order = claimed.order
+    if order.attempts >= settings.ORDER_MAX_ATTEMPTS or timezone.now() >= order.deadline:
+        return _hand_over(claimed, outcome, error)
+    won = _close(
+        claimed, outcome, error, next_attempt_at=timezone.now() + pause(order.attempts), last_error=error[:300]
+    )
+    if won:
+        OrderEvent.objects.create(order=order, kind=OrderEventKind.RETRYING)
+    return won
+
+
+@transaction.atomic
+def record_failed(claimed: Claim, error: str) -> bool:
+    """The provider refused for good; staff see it and the member is told."""
+    won = _close(claimed, AttemptOutcome.PERMANENT, error, state=OrderState.FAILED, last_error=error[:300])
+    if won:
+        OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.FAILED)
+    return won
+
+
+def pause(attempts: int) -> timedelta:
+    """How long to wait after so many failed attempts: doubling, capped."""
+    return min(settings.ORDER_BACKOFF_BASE * 2 ** max(0, attempts - 1), settings.ORDER_BACKOFF_CAP)
+
+
+def _hand_over(claimed: Claim, outcome: AttemptOutcome, error: str) -> bool:
+    won = _close(claimed, outcome, error, state=OrderState.NEEDS_ATTENTION, last_error=error[:300])
+    if won:
+        OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.NEEDS_ATTENTION)
+    return won
+
+
+def _close(claimed: Claim, outcome: AttemptOutcome, error: str = "", **changes: object) -> bool:
+    """Write the end of an attempt and free the lease, if the fence is still this claim's. The one fenced write."""
+    won = Order.objects.filter(pk=claimed.order.pk, fence=claimed.fence, state=OrderState.PROVISIONING).update(
+        lease_until=None, **changes
+    )
+    ProvisioningAttempt.objects.filter(order=claimed.order, fence=claimed.fence).update(
+        finished_at=timezone.now(), outcome=outcome, error=error[:300]
+    )
+    return bool(won)
+
+
+def due(now: datetime) -> Q:
+    """Orders that wait for an attempt: their time has come and no lease runs."""
+    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+    return free & Q(state__in=IN_FLIGHT, next_attempt_at__lte=now)
+
+
+@transaction.atomic
+def take_due(limit: int) -> list[int]:
+    """Up to `limit` due orders, oldest first, each put off so that the next sweep does not call it again at once."""
+    now = timezone.now()
+    rows = Order.objects.filter(due(now)).order_by("next_attempt_at")
+    if connection.vendor == "postgresql":
+        rows = rows.select_for_update(skip_locked=True, no_key=True)
+    ids = list(rows.values_list("pk", flat=True)[:limit])
+    Order.objects.filter(pk__in=ids).update(next_attempt_at=now + settings.SWEEP_RECALL)
+    return ids
+
+
+def sweep_inline(limit: int = 1000) -> int:
+    """Run due orders in this process, without broker or worker; returns how many attempts were made."""
+    return sum(run(order_id) for order_id in take_due(limit))
+
+
+def access_of(service: Service) -> dict[str, str]:
+    """What the member logs in with. Raises vault.KeyUnavailable."""
+    return vault.open_access(bytes(service.access), order_key=service.order.key)

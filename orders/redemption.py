@@ -1,0 +1,254 @@
+"""The one place where a card becomes an order.
+
+1. Normalise what was typed; a typing mistake is said at once.
+2. Count the attempt (member, address block, portal) before looking anything up.
+3. In one transaction without network: lock the card by its look-up value, its batch for sharing; check; move the
+   card from UNUSED to USED by a conditional update whose row count says who won; insert the order (its one-to-one
+   with the card is the second guard), the surcharge's ledger entry, the timeline's first event and the audit row.
+4. After the commit, wake a worker. If nobody hears it, the sweep does.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import throttle
+from accounts.actions import record_entry
+from accounts.choices import LedgerKind
+from accounts.exceptions import BalanceTooLow, TooManyAttempts
+from accounts.models import User
+from accounts.wakeup import call_after_commit
+from cards import actions as card_actions
+from cards import audit, catalog, codes, vault
+from cards.choices import AuditAction, BatchStatus, CardStatus, OSFamily, WindowsPolicy
+from cards.models import Batch, Card, Image
+
+from .choices import OrderEventKind
+from .exceptions import (
+    AlreadyYours,
+    BadHostname,
+    CardAlreadyUsed,
+    CardDisabled,
+    CardExpired,
+    ImageNotOffered,
+    MistypedCode,
+    RedemptionRefused,
+    SoldOut,
+    UnknownCode,
+)
+from .models import Order, OrderEvent
+from .tasks import provision
+
+REFUSALS = (RedemptionRefused, TooManyAttempts, BalanceTooLow)
+
+_HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+
+
+@dataclass(frozen=True)
+class OSChoice:
+    image_id: int
+    label: str
+    family: str
+    surcharge: Decimal  # in the batch's currency, for the whole term
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a card is good for; nothing is spent by looking."""
+
+    last4: str
+    product_type: str
+    name: str
+    spec: list[tuple[str, str]]
+    term_months: int
+    last_day: datetime
+    needs_os: bool
+    choices: list[OSChoice]
+    currency: str
+    windows_note: str
+
+
+def preview(*, code: str, member: User, address: str | None = None) -> Preview:
+    """What the card of that code opens for this member. Raises one of REFUSALS."""
+    card = _find(code, member, address)
+    batch = card.batch
+    _require_usable(card, member, timezone.now())
+    product = catalog.product_of(batch.product_type)
+    return Preview(
+        last4=card.last4,
+        product_type=batch.product_type,
+        name=batch.name,
+        spec=catalog.describe(batch.product_type, batch.spec),
+        term_months=batch.term_months,
+        last_day=batch.last_day,
+        needs_os=product.needs_os,
+        choices=[_choice(image, batch) for image in _offered_images(batch)] if product.needs_os else [],
+        currency=batch.currency,
+        windows_note=_windows_note(batch) if product.needs_os else "",
+    )
+
+
+def redeem(
+    *,
+    code: str,
+    member: User,
+    image_id: int | None = None,
+    hostname: str = "",
+    address: str | None = None,
+    actor: User | None = None,
+) -> Order:
+    """Use the card of that code for `member` and place its order; `actor` is the staff acting on his behalf.
+
+    Raises one of REFUSALS, in which case nothing was written.
+    """
+    found = _find(code, member, address)
+    wanted = _checked_hostname(hostname)
+    with transaction.atomic():
+        card = card_actions.lock_card(bytes(found.lookup))
+        if card is None:
+            raise UnknownCode
+        at = timezone.now()
+        _require_usable(card, member, at)
+        image = _chosen_image(card.batch, image_id)
+        number = new_number()
+        if not card_actions.use_card(card=card, member=member, order_number=number, at=at):
+            card.refresh_from_db()
+            _require_usable(card, member, timezone.now())
+            raise UnknownCode
+        order = _place_order(card, member, number, image, wanted, at, actor)
+        audit.record(
+            AuditAction.REDEEM,
+            actor=actor or member,
+            batch=card.batch,
+            card=card,
+            address=address,
+            order=number,
+            member=member.pk,
+        )
+        call_after_commit(provision, order.pk)
+    return order
+
+
+def new_number() -> str:
+    """An order number: ten symbols of the code alphabet (50 bits), such as 7K3M9-QPX2T."""
+    text = "".join(secrets.choice(codes.ALPHABET) for _symbol in range(10))
+    return f"{text[:5]}-{text[5:]}"
+
+
+def _find(code: str, member: User, address: str | None) -> Card:
+    """The card of that code, after the attempt was counted; a real card's code takes the count back."""
+    try:
+        canonical = codes.normalise(code)
+    except codes.BadCode as error:
+        raise MistypedCode(error.kind, error.group) from None
+    keys = throttle.attempt_keys(member_id=member.pk, address=address or "")
+    for key, limit in keys:
+        throttle.take_place(key, limit=limit, window=settings.THROTTLE_WINDOW)
+    card = Card.objects.select_related("batch__line").filter(lookup=vault.lookup(canonical)).first()
+    if card is None or card.batch.status != BatchStatus.READY:
+        raise UnknownCode
+    for key, _limit in keys:
+        throttle.give_back(key)
+    return card
+
+
+def _require_usable(card: Card, member: User, now: datetime) -> None:
+    """Tell whoever holds the whole code the truth about the card, never by whom."""
+    batch = card.batch
+    if card.status == CardStatus.USED:
+        if card.used_by_id == member.pk:
+            raise AlreadyYours(Order.objects.get(card=card))
+        assert card.used_at is not None  # noqa: S101 (the check constraint card_used_ties says so)
+        raise CardAlreadyUsed(card.used_at)
+    if card.status == CardStatus.DISABLED or batch.disabled_at:
+        raise CardDisabled
+    if batch.expires_at <= now:
+        raise CardExpired(batch.last_day)
+    if not batch.line.active:
+        raise SoldOut(batch.line.name)
+
+
+def _offered_images(batch: Batch) -> list[Image]:
+    images = Image.objects.filter(line_id=batch.line_id, active=True).select_related("operating_system")
+    if batch.windows_policy == WindowsPolicy.NOT_OFFERED:
+        images = images.exclude(operating_system__family=OSFamily.WINDOWS)
+    return list(images)
+
+
+def _choice(image: Image, batch: Batch) -> OSChoice:
+    system = image.operating_system
+    return OSChoice(image.pk, str(system), system.family, _surcharge(image, batch))
+
+
+def _surcharge(image: Image, batch: Batch) -> Decimal:
+    windows = image.operating_system.family == OSFamily.WINDOWS
+    pays = batch.windows_policy == WindowsPolicy.MEMBER_PAYS
+    return batch.windows_surcharge if windows and pays else Decimal(0)
+
+
+def _windows_note(batch: Batch) -> str:
+    if batch.windows_policy == WindowsPolicy.NOT_OFFERED:
+        return _("This card opens Linux systems only.")
+    if batch.windows_policy == WindowsPolicy.MEMBER_PAYS and batch.windows_surcharge:
+        return _("Windows costs extra on this line; the difference is paid from your balance.")
+    return ""
+
+
+def _chosen_image(batch: Batch, image_id: int | None) -> Image | None:
+    if not catalog.product_of(batch.product_type).needs_os:
+        return None
+    for image in _offered_images(batch):
+        if image.pk == image_id:
+            return image
+    raise ImageNotOffered
+
+
+def _checked_hostname(hostname: str) -> str:
+    wanted = hostname.strip().lower().rstrip(".")
+    if wanted and (len(wanted) > 253 or not _HOSTNAME.fullmatch(wanted)):
+        raise BadHostname
+    return wanted
+
+
+def _place_order(
+    card: Card, member: User, number: str, image: Image | None, hostname: str, at: datetime, actor: User | None
+) -> Order:
+    batch = card.batch
+    surcharge = _surcharge(image, batch) if image else Decimal(0)
+    default_host = f"{number.lower()}.{settings.HOSTING_DOMAIN}" if image is None else f"srv-{number.lower()}"
+    order = Order.objects.create(
+        number=number,
+        member=member,
+        card=card,
+        batch=batch,
+        product_type=batch.product_type,
+        product_name=batch.name,
+        line_id=batch.line_id,
+        provider=batch.line.provider,
+        spec=batch.spec,
+        term_months=batch.term_months,
+        os_name=str(image.operating_system) if image else "",
+        os_family=image.operating_system.family if image else "",
+        image_reference=image.reference if image else "",
+        hostname=hostname or default_host,
+        surcharge=surcharge,
+        currency=batch.currency,
+        next_attempt_at=at + settings.WAKE_GRACE,
+        deadline=at + settings.ORDER_DEADLINE[batch.product_type],
+        created_at=at,
+    )
+    OrderEvent.objects.create(order=order, kind=OrderEventKind.CREATED, actor=actor or member, at=at)
+    if surcharge:
+        record_entry(
+            member=member, kind=LedgerKind.SURCHARGE, amount=-surcharge, reference=number, created_by=actor or member
+        )
+    return order
