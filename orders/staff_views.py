@@ -1,0 +1,105 @@
+"""Staff pages about orders: find one, see everything that happened to it, restart it, or give the card back."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.address import client_address
+from accounts.models import User
+from accounts.paging import KeysetPage
+from cards import catalog
+from cards.views.access import StaffRequest, staff_view
+
+from . import actions
+from .choices import STUCK, OrderState
+from .exceptions import OrderError
+from .forms import NoteForm, OrderFilterForm
+from .models import Order
+
+MOST_MEMBERS_FOUND = 200
+
+
+@staff_view("orders.view_order")
+@require_GET
+def order_list(request: StaffRequest) -> HttpResponse:
+    form = OrderFilterForm(request.GET)
+    orders = Order.objects.select_related("member", "card", "returned_card")
+    if form.is_valid():
+        orders = _filtered(orders, form.cleaned_data["q"], form.cleaned_data["state"])
+    context = {"form": form, "page": KeysetPage(orders, request, size=50), "filtered": any(form.data.values())}
+    return render(request, "staff/order_list.html", context)
+
+
+def _filtered(orders: QuerySet[Order], q: str, state: str) -> QuerySet[Order]:
+    if state:
+        orders = orders.filter(state=state)
+    if q:
+        found = User.objects.filter(Q(username__icontains=q) | Q(email__icontains=q) | Q(external_id=q))
+        members = list(found.values_list("pk", flat=True)[:MOST_MEMBERS_FOUND])
+        orders = orders.filter(Q(number__istartswith=q) | Q(member__in=members))
+    return orders
+
+
+@staff_view("orders.view_order")
+@require_GET
+def order_detail(request: StaffRequest, number: str) -> HttpResponse:
+    order = _order(number)
+    context = {
+        "order": order,
+        "shown_card": order.card or order.returned_card,
+        "service": getattr(order, "service", None),
+        "configuration": catalog.describe(order.product_type, order.spec),
+        "events": order.events.select_related("actor"),
+        "attempts": order.provisioning_attempts.all(),
+        "stuck": order.state in STUCK,
+        "note_form": NoteForm(),
+    }
+    return render(request, "staff/order_detail.html", context)
+
+
+@staff_view("orders.view_order")
+@staff_view("orders.retry_order")
+@require_POST
+def retry(request: StaffRequest, number: str) -> HttpResponse:
+    order, form = _order(number), NoteForm(request.POST)
+    note = form.cleaned_data["note"] if form.is_valid() else ""
+    try:
+        actions.retry_order(order=order, actor=request.user, note=note, address=client_address(request))
+    except OrderError as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("The order has been restarted."))
+    return redirect("staff-orders:detail", number=order.number)
+
+
+@staff_view("orders.view_order")
+@staff_view("orders.return_card")
+@require_http_methods(["GET", "POST"])
+def cancel(request: StaffRequest, number: str) -> HttpResponse:
+    """GET says what will happen; POST does it."""
+    order, form = _order(number), NoteForm(request.POST or None)
+    if order.state not in STUCK and order.state != OrderState.CANCELLED:
+        messages.error(request, _("Only an order that failed or needs attention can be cancelled."))
+        return redirect("staff-orders:detail", number=order.number)
+    if request.method == "GET" or not form.is_valid():
+        context = {"order": order, "form": form, "shown_card": order.card or order.returned_card}
+        return render(request, "staff/order_cancel.html", context, status=422 if form.errors else 200)
+    try:
+        actions.cancel_order(
+            order=order, actor=request.user, note=form.cleaned_data["note"], address=client_address(request)
+        )
+    except OrderError as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("The order is cancelled and the card can be used again."))
+    return redirect("staff-orders:detail", number=order.number)
+
+
+def _order(number: str) -> Order:
+    orders = Order.objects.select_related("member", "card", "returned_card", "batch", "line", "service")
+    return get_object_or_404(orders, number=number)
