@@ -1,0 +1,123 @@
+"""Fixtures for every test: the database, real processes of the portal, and a browser."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.db import connection
+
+from pickup_portal.lifeline import die_with_parent
+from pickup_portal.testing.marks import find_chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_configure() -> None:
+    # Cheap for us, and still Argon2 for the real processes that check the same passwords.
+    Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost, Argon2PasswordHasher.parallelism = 1, 8, 1
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """On SQLite the test database is a file, so that real processes can share it; and it need not reach the disk."""
+    if connection.vendor == "sqlite":
+        values = connection.settings_dict
+        values["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
+        values["OPTIONS"]["init_command"] = values["OPTIONS"]["init_command"].replace(
+            "synchronous=FULL", "synchronous=OFF"
+        )
+
+
+# --- Real processes ---------------------------------------------------------------------------------------------
+@pytest.fixture
+def portal_env(transactional_db: None) -> dict[str, str]:
+    """The environment in which a process of the portal works on this test's database and broker."""
+    values = connection.settings_dict
+    if connection.vendor == "sqlite":
+        url = f"sqlite:///{values['NAME']}"
+    else:
+        host, port = values["HOST"] or values.get("OPTIONS", {}).get("host", ""), values["PORT"]
+        login = f"{values['USER']}:{values['PASSWORD']}" if values["PASSWORD"] else values["USER"]
+        where = (
+            f"@/{values['NAME']}?host={host}" if host.startswith("/") else f"@{host}:{port or 5432}/{values['NAME']}"
+        )
+        url = f"postgres://{login}{where}"
+    return os.environ | {"DATABASE_URL": url, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def start_process(portal_env: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """`start_process("-m", "celery", ...)` runs Python with these arguments until the test ends."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str, **extra_env: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, *arguments],
+            env=portal_env | extra_env,
+            cwd=settings.BASE_DIR,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()  # a worker's pool dies with it, see lifeline.py
+        process.wait()
+
+
+@pytest.fixture
+def celery_worker_process(start_process: Callable[..., subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """A real worker with the scheduler inside (-B), on an empty queue."""
+    from pickup_portal.celery import app
+
+    app.control.purge()
+    schedule = str(settings.DATA_DIR / "test-beat")
+    options = ["--without-gossip", "--without-mingle", "-B", "--schedule", schedule, "--loglevel", "WARNING"]
+    return start_process("-m", "celery", "--quiet", "--app", "pickup_portal", "worker", *options)
+
+
+# --- Browser ----------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A fresh page in English; an error in its console or script fails the test."""
+    context = chromium.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert not errors, errors
