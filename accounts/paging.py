@@ -14,8 +14,8 @@ M = TypeVar("M", bound=Model)
 class KeysetPage(Generic[M]):
     """One page of `queryset`, highest `key` first unless `ascending`, as the request's `before` or `after` asks.
 
-    `newer` and `older` are the query strings of the page above and the page below, other filters kept, or "" at the
-    end. `key` is unique among the rows.
+    `previous_query` and `next_query` are the parameters that lead to the neighbouring pages, None at the ends; the
+    template tag `pages` makes links of them. `key` is unique among the rows.
     """
 
     def __init__(
@@ -36,14 +36,15 @@ class KeysetPage(Generic[M]):
         rows = list(queryset.order_by(key if upwards else f"-{key}")[: size + 1])
         turned = upwards != ascending  # the page above was read from its lower end
         self.object_list = rows[:size][::-1] if turned else rows[:size]
-        self.newer = self.older = ""
+        self.previous_query: dict[str, int] | None = None
+        self.next_query: dict[str, int] | None = None
         if self.object_list:
             more, came_from_a_page = len(rows) > size, before is not None or after is not None
             above, below = ("before", "after") if ascending else ("after", "before")
             if more if turned else came_from_a_page:
-                self.newer = _query(request, above, getattr(self.object_list[0], key))
+                self.previous_query = {above: getattr(self.object_list[0], key)}
             if turned or more:
-                self.older = _query(request, below, getattr(self.object_list[-1], key))
+                self.next_query = {below: getattr(self.object_list[-1], key)}
 
     def __iter__(self) -> Iterator[M]:
         return iter(self.object_list)
@@ -55,11 +56,3 @@ class KeysetPage(Generic[M]):
 def _key(request: HttpRequest, name: str) -> int | None:
     text = request.GET.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _query(request: HttpRequest, name: str, key: int) -> str:
-    query = request.GET.copy()
-    query.pop("before", None)
-    query.pop("after", None)
-    query[name] = str(key)
-    return "?" + query.urlencode()

@@ -1,0 +1,79 @@
+"""Django's admin as a window: everything can be looked at, nothing changed, and no secret is in a field.
+
+What staff do is done on the portal's own pages, which call actions and leave an audit trail.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import AuditEvent, Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Line)
+class LineAdmin(ReadOnlyAdmin):
+    list_display = ["name", "region", "provider", "windows_monthly_price", "active"]
+    search_fields = ["name", "region"]
+
+
+@admin.register(ServerModel)
+class ServerModelAdmin(ReadOnlyAdmin):
+    list_display = ["name", "line", "monthly_price", "active"]
+    list_select_related = ["line"]
+
+
+@admin.register(OperatingSystem)
+class OperatingSystemAdmin(ReadOnlyAdmin):
+    list_display = ["name", "version", "family"]
+
+
+@admin.register(Image)
+class ImageAdmin(ReadOnlyAdmin):
+    list_display = ["operating_system", "line", "reference", "active"]
+    list_select_related = ["operating_system", "line"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = ["id", "product_type", "name", "line", "reference_price", "quantity", "expires_at", "status"]
+    list_select_related = ["line"]
+    list_filter = ["product_type", "status"]
+    search_fields = ["name"]
+    exclude = ["wrapped_key", "key_id", "request_token"]
+
+
+@admin.register(Card)
+class CardAdmin(ReadOnlyAdmin):
+    list_display = ["id", "batch", "serial", "last4", "status", "used_at"]
+    list_select_related = ["batch"]
+    exclude = ["lookup", "sealed"]
+
+
+@admin.register(CardUse)
+class CardUseAdmin(ReadOnlyAdmin):
+    list_display = ["id", "order_number", "batch", "member", "used_at", "returned_at"]
+    list_select_related = ["batch", "member"]
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ["at", "action", "actor", "batch", "card", "address"]
+    list_select_related = ["actor", "batch", "card"]
+    list_filter = ["action"]

@@ -1,0 +1,25 @@
+"""How batches and their cards read on pages."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.translation import ngettext
+
+from .. import catalog
+from ..models import Batch
+
+register = template.Library()
+
+
+@register.filter
+def period(months: int) -> str:
+    """A number of months as people say it: "2 years", "18 months"."""
+    if months and months % 12 == 0:
+        return ngettext("%(n)d year", "%(n)d years", months // 12) % {"n": months // 12}
+    return ngettext("%(n)d month", "%(n)d months", months) % {"n": months}
+
+
+@register.filter
+def in_short(batch: Batch) -> str:
+    """A batch's configuration in one line."""
+    return catalog.short(batch.product_type, batch.spec)

@@ -1,0 +1,82 @@
+"""The list of batches and the page of one batch (提货卡管理, 详情)."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.http import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django_htmx.http import HttpResponseClientRefresh
+
+from accounts.paging import KeysetPage
+
+from .. import catalog
+from ..choices import BatchShown, BatchStatus, CardStatus
+from ..forms import BatchFilter, CardFilter, id_in
+from ..models import Batch, BatchQuerySet, Card, CardUse
+from .access import StaffRequest, staff_view
+
+BATCHES_A_PAGE = 20
+CARDS_A_PAGE = 50
+
+
+@staff_view("cards.view_batch")
+def home(request: StaffRequest) -> HttpResponseBase:
+    return redirect("staff:batch-list")
+
+
+@staff_view("cards.view_batch")
+def batch_list(request: StaffRequest) -> HttpResponseBase:
+    form = BatchFilter(request.GET)
+    form.is_valid()  # a filter that makes no sense is shown as such and narrows nothing
+    chosen = {name: value for name, value in form.cleaned_data.items() if value}
+    batches = _narrowed(Batch.objects.with_used().select_related("line"), chosen)
+    page = KeysetPage(batches, request, size=BATCHES_A_PAGE, ascending=chosen.pop("sort", "") == "id")
+    return render(request, "staff/batch_list.html", {"form": form, "page": page, "narrowed": bool(chosen)})
+
+
+def _narrowed(batches: BatchQuerySet, chosen: dict[str, object]) -> BatchQuerySet:
+    if "type" in chosen:
+        batches = batches.filter(product_type=chosen["type"])
+    if "line" in chosen:
+        batches = batches.filter(line=chosen["line"])
+    if "status" in chosen:
+        batches = batches.shown_as(str(chosen["status"]))
+    if "q" in chosen:
+        text = str(chosen["q"])
+        named = Q(name__icontains=text)
+        batches = batches.filter(named if (pk := id_in(text)) is None else named | Q(pk=pk))
+    return batches
+
+
+@staff_view("cards.view_batch")
+def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
+    batch = get_object_or_404(Batch.objects.with_used().select_related("line", "created_by"), pk=pk)
+    form = CardFilter(request.GET)
+    form.is_valid()
+    chosen = {name: value for name, value in form.cleaned_data.items() if value}
+    cards = Card.objects.filter(batch=batch, **chosen).select_related("used_by").defer("sealed", "lookup")
+    page = KeysetPage(cards, request, size=CARDS_A_PAGE, key="serial", ascending=True)
+    used = [card.pk for card in page if card.status == CardStatus.USED]
+    orders = dict(CardUse.objects.filter(card__in=used, returned_at=None).values_list("card_id", "order_number"))
+    context = {
+        "batch": batch,
+        "description": catalog.describe(batch.product_type, batch.spec),
+        "needs_os": catalog.product_of(batch.product_type).needs_os,
+        "form": form,
+        "page": page,
+        "rows": [(card, orders.get(card.pk, "")) for card in page],
+        "narrowed": bool(chosen),
+        "expired": batch.shown == BatchShown.EXPIRED,
+    }
+    return render(request, "staff/batch_detail.html", context)
+
+
+@staff_view("cards.view_batch")
+def batch_progress(request: StaffRequest, pk: int) -> HttpResponseBase:
+    """The progress bar, asked for every second; once the batch is whole the page is loaded anew."""
+    batch = get_object_or_404(Batch, pk=pk)
+    if not request.htmx:
+        return redirect("staff:batch-detail", pk=pk)
+    if batch.status == BatchStatus.READY:
+        return HttpResponseClientRefresh()
+    return render(request, "staff/_progress.html", {"batch": batch})

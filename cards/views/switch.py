@@ -1,0 +1,100 @@
+"""Disabling and enabling batches and single cards: a page that says what happens, then the deed."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db.models import Count
+from django.http import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+
+from accounts.address import client_address
+
+from .. import actions
+from ..choices import CardStatus
+from ..exceptions import CardError
+from ..forms import ReasonForm
+from ..models import Batch, Card
+from .access import StaffRequest, staff_view
+
+
+@staff_view("cards.disable_batch")
+def batch_disable(request: StaffRequest, pk: int) -> HttpResponseBase:
+    return _switch_batch(request, pk, disable=True)
+
+
+@staff_view("cards.disable_batch")
+def batch_enable(request: StaffRequest, pk: int) -> HttpResponseBase:
+    return _switch_batch(request, pk, disable=False)
+
+
+def _switch_batch(request: StaffRequest, pk: int, *, disable: bool) -> HttpResponseBase:
+    batch = get_object_or_404(Batch.objects.with_used(), pk=pk)
+    form = ReasonForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        act = actions.disable_batch if disable else actions.enable_batch
+        done = _("Batch %(number)s is disabled.") if disable else _("Batch %(number)s is enabled.")
+        try:
+            act(
+                batch=batch,
+                actor=request.user,
+                reason=form.cleaned_data["reason"],
+                address=client_address(request),
+            )
+        except CardError as error:
+            messages.error(request, str(error))
+        else:
+            messages.success(request, done % {"number": batch.number})
+        return redirect("staff:batch-detail", pk=pk)
+    counts = _counts(batch)
+    context = {
+        "batch": batch,
+        "form": form,
+        "disable": disable,
+        "unused": counts.get(CardStatus.UNUSED, 0),
+        "used": counts.get(CardStatus.USED, 0),
+        "disabled": counts.get(CardStatus.DISABLED, 0),
+        "worth": counts.get(CardStatus.UNUSED, 0) * batch.reference_price,
+    }
+    return render(request, "staff/batch_switch.html", context)
+
+
+def _counts(batch: Batch) -> dict[str, int]:
+    """How many cards of the batch are in each status; those still to be generated count as unused."""
+    rows = Card.objects.filter(batch=batch).order_by().values_list("status").annotate(n=Count("pk"))
+    counts = dict(rows)
+    counts[CardStatus.UNUSED] = counts.get(CardStatus.UNUSED, 0) + batch.quantity - sum(counts.values())
+    return counts
+
+
+@staff_view("cards.disable_batch")
+def card_disable(request: StaffRequest, pk: int, serial: int) -> HttpResponseBase:
+    return _switch_card(request, pk, serial, disable=True)
+
+
+@staff_view("cards.disable_batch")
+def card_enable(request: StaffRequest, pk: int, serial: int) -> HttpResponseBase:
+    return _switch_card(request, pk, serial, disable=False)
+
+
+def _switch_card(request: StaffRequest, pk: int, serial: int, *, disable: bool) -> HttpResponseBase:
+    card = get_object_or_404(Card.objects.select_related("batch"), batch_id=pk, serial=serial)
+    form = ReasonForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        act = actions.disable_card if disable else actions.enable_card
+        done = _("Card %(serial)s is disabled.") if disable else _("Card %(serial)s is enabled.")
+        try:
+            act(
+                card=card,
+                actor=request.user,
+                reason=form.cleaned_data["reason"],
+                address=client_address(request),
+            )
+        except CardError as error:
+            messages.error(request, str(error))
+        else:
+            messages.success(request, done % {"serial": card.serial})
+        return redirect("staff:batch-detail", pk=pk)
+    return render(
+        request, "staff/card_switch.html", {"batch": card.batch, "card": card, "form": form, "disable": disable}
+    )
