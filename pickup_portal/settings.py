@@ -10,11 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from . import embedded
+
+django_stubs_ext.monkeypatch()  # forms and admin classes may name their model in brackets
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
