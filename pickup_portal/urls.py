@@ -1,1 +1,31 @@
-urlpatterns: list = []
+"""Where everything stands; PORTAL_SURFACE says which of it this process serves."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+
+from accounts.urls import urlpatterns as account_urls
+
+from . import health
+from .views import home
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", home, name="home"),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("accounts/", include(account_urls)),
+    path("accounts/", include("allauth.urls")),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
+]
+
+if settings.PORTAL_SURFACE in ("staff", "all"):
+    urlpatterns += [
+        path("staff/orders/", include("orders.staff_urls")),
+        path("staff/admin/", admin.site.urls),
+        path("staff/", include("cards.urls")),
+    ]
+if settings.PORTAL_SURFACE in ("members", "all"):
+    urlpatterns += [path("", include("orders.urls"))]

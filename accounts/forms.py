@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from .models import User
+
+
+class ProfileForm(forms.ModelForm[User]):
+    """What a person sets for himself: language and time zone."""
+
+    time_zone = forms.ChoiceField(label=_("Time zone"), required=False)
+
+    class Meta:
+        model = User
+        fields = ["language", "time_zone"]
+        labels = {"language": _("Language")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["language"].choices = [("", _("As my browser says")), *User._meta.get_field("language").choices]
+        self.fields["time_zone"].choices = [("", _("As my browser says")), *zones()]
+
+
+def zones() -> list[tuple[str, list[tuple[str, str]]]]:
+    """The zones people live in, grouped by continent."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name in sorted(zoneinfo.available_timezones()):
+        area, _slash, place = name.partition("/")
+        if not place or area in ("Etc", "SystemV", "US", "Canada", "Mexico", "Brazil", "Chile", "posix", "right"):
+            continue
+        groups.setdefault(area, []).append((name, place.replace("_", " ")))
+    return [*groups.items(), ("UTC", [("UTC", "UTC")])]

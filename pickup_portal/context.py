@@ -1,0 +1,86 @@
+"""What every page knows: the portal's name, its surface and the way around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+
+@dataclass(frozen=True)
+class NavItem:
+    """One line of a menu. `marks`: the view names under which it shows as current."""
+
+    view: str
+    label: Any
+    icon: str
+    marks: tuple[str, ...] = ()
+    permission: str = ""
+
+
+STAFF_NAV = (
+    NavItem(
+        "staff:batch-list",
+        _("Pickup cards"),
+        "card",
+        ("staff:batch-list", "staff:batch-detail", "staff:batch-download", "staff:batch-disable", "staff:batch-enable"),
+        "cards.view_batch",
+    ),
+    NavItem(
+        "staff:batch-add",
+        _("Add pickup cards"),
+        "plus",
+        ("staff:batch-add", "staff:batch-add-type"),
+        "cards.add_batch",
+    ),
+    NavItem("staff:usage-log", _("Usage log"), "history", ("staff:usage-log",), "cards.view_carduse"),
+    NavItem(
+        "staff-orders:list",
+        _("Pickup orders"),
+        "receipt",
+        ("staff-orders:list", "staff-orders:detail"),
+        "orders.view_order",
+    ),
+)
+MEMBER_NAV = (
+    NavItem("home", pgettext_lazy("navigation", "Home"), "home", ("home",)),
+    NavItem("orders:cards", _("My pickup cards"), "card", ("orders:cards",)),
+    NavItem("orders:redeem", _("Pick up"), "gift", ("orders:redeem",)),
+    NavItem("orders:list", _("Orders"), "receipt", ("orders:list", "orders:detail")),
+    NavItem("profile", _("Profile"), "user", ("profile",)),
+)
+
+
+def _menu(items: tuple[NavItem, ...], request: HttpRequest) -> list[dict[str, Any]]:
+    match = request.resolver_match
+    current = match.view_name if match else ""
+    menu = []
+    for item in items:
+        if item.permission and not request.user.has_perm(item.permission):
+            continue
+        try:
+            url = reverse(item.view)
+        except NoReverseMatch:  # not mounted on this surface
+            continue
+        menu.append({"url": url, "label": item.label, "icon": item.icon, "current": current in item.marks})
+    return menu
+
+
+def portal(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "portal": {
+            "title": settings.SITE_NAME or settings.PORTAL_TITLE,
+            "surface": settings.PORTAL_SURFACE,
+            "languages": settings.LANGUAGES,
+            "currency": settings.CURRENCY,
+            "sign_up": settings.SIGN_UP == "open",
+            "staff_nav": SimpleLazyObject(lambda: _menu(STAFF_NAV, request)),
+            "member_nav": SimpleLazyObject(lambda: _menu(MEMBER_NAV, request)),
+        }
+    }
