@@ -142,6 +142,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 1.5,  # above the 1 s of kombu's BRPOP
     "socket_connect_timeout": 1.5,
     "unacked_restore_throttle": 1,
+    # A publisher gives up at once: the sweep makes good what it could not say.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
 }
 CELERY_VISIBILITY_TIMEOUT = 600
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
