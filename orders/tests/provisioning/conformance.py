@@ -79,7 +79,7 @@ class FarSide(ABC):
 
     @abstractmethod
     def arm(self, fault: str, *, seconds: float = 30.0) -> None:
-        """The next `ensure` meets this fault."""
+        """The next `ensure` of a new key meets this fault."""
 
     @abstractmethod
     def stored(self) -> bytes:
@@ -344,7 +344,7 @@ class ConformanceCases:
             for fault in sorted(far_side.faults - {"hang", "late"}):
                 far_side.arm(fault)
                 with pytest.raises((PermanentError, TransientError, OutcomeUnknown)) as raised:
-                    provisioner.ensure(request)
+                    provisioner.ensure(request_for(product_type))
                 texts += [str(raised.value), repr(raised.value), repr(raised.value.__cause__)]
             provisioner.terminate(ready.external_id)
         assert PASSWORD not in "".join(texts)

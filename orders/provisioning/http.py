@@ -1,0 +1,99 @@
+"""The one place where adapters speak HTTP: time-outs, limits, and what a failure says about the far side."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from .base import OutcomeUnknown, PermanentError, TransientError
+
+CONNECT_TIMEOUT = 5.0
+LARGEST_ANSWER = 1_000_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise OutcomeUnknown(f"The answer (status {self.status}) is not JSON.") from None
+
+
+class Http:
+    """One request at a time, never repeated by itself, never redirected, deaf to proxy and CA environment variables.
+
+    A connection that could not be made is a `TransientError`: nothing was sent. Whatever goes wrong after that is an
+    `OutcomeUnknown`. Error texts name no header, no body and no query.
+    """
+
+    def __init__(self, *, timeout: float, allow_private: bool = False, ca_file: str | None = None) -> None:
+        self.timeout = timeout
+        self.allow_private = allow_private
+        self.verify: Any = httpx.create_ssl_context(verify=ca_file or True, trust_env=False)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+    ) -> Answer:
+        target = httpx.URL(url)
+        pinned = target.copy_with(host=self._address(target))
+        deadline = time.monotonic() + self.timeout
+        limits = httpx.Timeout(self.timeout, connect=min(CONNECT_TIMEOUT, self.timeout))
+        try:
+            with (
+                httpx.Client(timeout=limits, trust_env=False, verify=self.verify, follow_redirects=False) as client,
+                client.stream(
+                    method,
+                    pinned,
+                    content=body,
+                    headers={"Host": target.netloc.decode(), **(headers or {})},
+                    auth=auth,
+                    extensions={"sni_hostname": target.host},
+                ) as response,
+            ):
+                return Answer(response.status_code, self._read(response, deadline))
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise TransientError(f"Could not connect to {target.host}: {type(error).__name__}.") from None
+        except httpx.TimeoutException:
+            raise OutcomeUnknown(f"{target.host} did not answer within {self.timeout:g} seconds.") from None
+        except httpx.HTTPError as error:
+            raise OutcomeUnknown(f"The connection to {target.host} broke: {type(error).__name__}.") from None
+
+    @staticmethod
+    def _read(response: httpx.Response, deadline: float) -> bytes:
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > LARGEST_ANSWER:
+                raise OutcomeUnknown("The answer is too large.")
+            if time.monotonic() > deadline:
+                raise OutcomeUnknown("The answer took too long.")
+        return body
+
+    def _address(self, target: httpx.URL) -> str:
+        """The address to connect to: resolved once, so that what was checked is what is used."""
+        port = target.port or {"https": 443, "http": 80}[target.scheme]
+        try:
+            found = socket.getaddrinfo(target.host, port, type=socket.SOCK_STREAM)
+        except OSError:
+            raise TransientError(f"The name {target.host} does not resolve.") from None
+        addresses = [str(entry[4][0]) for entry in found]
+        if not self.allow_private and not all(ipaddress.ip_address(address).is_global for address in addresses):
+            raise PermanentError(f"{target.host} is a private address; set allow_private if that is meant.")
+        return addresses[0]

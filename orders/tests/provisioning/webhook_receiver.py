@@ -1,0 +1,108 @@
+"""A company's receiver, as a process of its own: `webhook_receiver.py LEDGER SECRET`. Prints its port.
+
+It verifies signatures with code of its own, and keeps what it opened in a simulated control plane.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import UUID
+
+from orders.provisioning.simulated_plane import Resource, SimulatedPlane
+
+DELAY = 0.2
+VERBS = {"service.suspend": "suspended", "service.resume": "active", "service.terminate": "deleted"}
+REFUSALS = {"fail": 422, "transient": 429, "no_capacity": 507, "wrong_secret": 401, "broken": 500}
+
+
+class Handler(BaseHTTPRequestHandler):
+    plane: SimulatedPlane
+    secret: bytes
+
+    def do_GET(self) -> None:
+        if not self._signed(b""):
+            return self._answer(401)
+        path = self.path.rstrip("/")
+        if path == "/hook":
+            return self._answer(200, {"keys": [str(resource.key) for resource in self.plane.resources()]})
+        known = self.plane.resources(key=UUID(path.rsplit("/", 1)[1]), deleted=True)
+        resource = self.plane.get(known[0].external_id) if known else None
+        return self._answer(200, self._state(resource)) if resource else self._answer(404)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self._signed(body):
+            return self._answer(401)
+        message = json.loads(body)
+        if message["type"] == "service.open":
+            return self._open(message["data"])
+        done = self.plane.set_state(message["data"]["id"], VERBS[message["type"]])
+        return self._answer(200 if done else 404)
+
+    def _open(self, data: dict[str, Any]) -> None:
+        assert self.headers["Idempotency-Key"] == self.headers["webhook-id"] == data["key"]
+        fault = self.plane.take_fault("ensure", data["key"])
+        if fault and fault.name in REFUSALS:
+            return self._answer(REFUSALS[fault.name])
+        if fault and fault.name == "hang":
+            time.sleep(fault.seconds)
+            return self._answer(504)
+        resource, made = self.plane.create(
+            key=UUID(data["key"]),
+            owner="receiver",
+            product_type=data["product_type"],
+            spec=data["spec"],
+            hostname=data["hostname"],
+            image=data["image"],
+            username="root",
+            address_count=1,
+            build_seconds=DELAY,
+            capacity=None,
+            honour_key=True,
+        )
+        self.plane.log("open", data["key"], "created" if made else "existing")
+        if fault and fault.name == "lost_reply":
+            self.close_connection = True
+            return self.connection.close()
+        if fault and fault.name == "late":
+            time.sleep(fault.seconds)
+        return self._answer(202, {"id": resource.external_id})
+
+    def _signed(self, body: bytes) -> bool:
+        stamp = self.headers.get("webhook-timestamp", "")
+        content = f"{self.headers.get('webhook-id')}.{stamp}.".encode() + body
+        wanted = base64.b64encode(hmac.new(self.secret, content, hashlib.sha256).digest()).decode()
+        fresh = stamp.isdigit() and abs(time.time() - int(stamp)) < 300
+        return fresh and hmac.compare_digest(self.headers.get("webhook-signature", ""), f"v1,{wanted}")
+
+    @staticmethod
+    def _state(resource: Resource) -> dict[str, Any]:
+        return {
+            "id": resource.external_id,
+            "key": str(resource.key),
+            "state": resource.state,
+            "check_after": 0.2,
+            "access": {"address": resource.addresses[0], "port": 22, "username": resource.username},
+        }
+
+    def _answer(self, status: int, body: dict[str, Any] | None = None) -> None:
+        data = json.dumps(body or {}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+if __name__ == "__main__":
+    Handler.plane = SimulatedPlane(sys.argv[1])
+    Handler.secret = base64.b64decode(sys.argv[2])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
