@@ -18,6 +18,7 @@ from .. import exports
 from ..exceptions import CardError
 from ..forms import DownloadForm
 from ..models import Batch
+from ..vault import KeyUnavailable
 from .access import StaffRequest, staff_view
 
 PASSWORD_TRIES = 5
@@ -37,6 +38,8 @@ def batch_download(request: StaffRequest, pk: int) -> HttpResponseBase:
             )
         except CardError as error:
             form.add_error(None, str(error))
+        except KeyUnavailable:
+            form.add_error(None, _("The key of this batch is not available. Please tell whoever runs the portal."))
         else:
             return _attachment(chunks, f"{batch.number}.txt")
     status = 422 if form.errors else 200

@@ -1,0 +1,42 @@
+"""Django's admin shows, changes nothing, and shows no secret."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+
+from accounts.tests.factories import UserFactory
+from cards.models import AuditEvent, Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
+
+from .factories import make_batch
+from .staff import client_of, use
+
+pytestmark = pytest.mark.django_db
+MODELS = [AuditEvent, Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_even_a_superuser_changes_nothing(model: type) -> None:
+    batch, _ = make_batch(product_type="bare_metal")
+    use(batch, 1, UserFactory.create(), "R1")
+    client = client_of(UserFactory.create(superuser=True))
+    row = model._default_manager.first()  # type: ignore[attr-defined]
+    name = model._meta.model_name  # type: ignore[attr-defined]
+    assert client.get(reverse(f"admin:cards_{name}_changelist")).status_code == 200
+    assert client.get(reverse(f"admin:cards_{name}_change", args=[row.pk])).status_code == 200
+    assert client.post(reverse(f"admin:cards_{name}_change", args=[row.pk]), {}).status_code == 403
+    assert client.post(reverse(f"admin:cards_{name}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+    assert client.get(reverse(f"admin:cards_{name}_add")).status_code == 403
+    assert model._default_manager.filter(pk=row.pk).exists()  # type: ignore[attr-defined]
+
+
+def test_no_secret_is_among_the_fields() -> None:
+    secrets = {"wrapped_key", "key_id", "request_token", "lookup", "sealed"}
+    for model in (Batch, Card):
+        site = admin.site.get_model_admin(model)
+        request = type("Request", (), {"user": UserFactory.build(superuser=True)})()
+        shown = {name for _, options in site.get_fieldsets(request) for name in options["fields"]}
+        assert shown
+        assert not shown & secrets
+        assert not set(site.list_display) & secrets
