@@ -1,0 +1,172 @@
+"""What must hold at every instant, each as one query that finds the breaches.
+
+One statement each, so that every answer comes from one snapshot of the database and a portal in service gives no
+false alarm. The constraints of the tables forbid much of this already; here the database is asked once more, and
+about what no constraint can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum, Window
+from django.db.models.functions import Abs, Coalesce
+from django.utils import timezone
+
+from accounts.choices import LedgerKind
+from accounts.models import LedgerEntry
+from cards.choices import BatchStatus, CardStatus
+from cards.models import Batch, Card, CardUse
+from orders.choices import IN_FLIGHT, OrderState
+from orders.models import Order, Service
+
+HALF_A_CENT = Decimal("0.005")  # SQLite adds decimals as floating point
+STALLED = timedelta(minutes=10)
+
+Breaches = QuerySet[Any, Any]
+
+
+@dataclass(frozen=True)
+class Invariant:
+    name: str
+    promise: str
+    breaches: Callable[[], Breaches]
+
+
+def used_cards() -> QuerySet[Card]:
+    return Card.objects.filter(status=CardStatus.USED)
+
+
+def open_uses() -> QuerySet[CardUse]:
+    return CardUse.objects.filter(returned_at__isnull=True)
+
+
+def used_without_use() -> Breaches:
+    matching = open_uses().filter(
+        card=OuterRef("pk"), batch=OuterRef("batch"), member=OuterRef("used_by"), used_at=OuterRef("used_at")
+    )
+    return used_cards().filter(~Exists(matching)).order_by("pk")
+
+
+def used_without_order() -> Breaches:
+    matching = Order.objects.filter(card=OuterRef("pk"), batch=OuterRef("batch"), member=OuterRef("used_by"))
+    return used_cards().filter(~Exists(matching)).order_by("pk")
+
+
+def use_without_used_card() -> Breaches:
+    return open_uses().exclude(card__status=CardStatus.USED).order_by("pk")
+
+
+def use_without_its_order() -> Breaches:
+    held = Order.objects.filter(number=OuterRef("order_number"), card=OuterRef("card"))
+    returned = Order.objects.filter(number=OuterRef("order_number"), returned_card=OuterRef("card"))
+    return (
+        CardUse.objects.filter(
+            (Q(returned_at__isnull=True) & ~Exists(held)) | (Q(returned_at__isnull=False) & ~Exists(returned))
+        )
+        .exclude(order_number="")
+        .order_by("pk")
+    )
+
+
+def order_without_used_card() -> Breaches:
+    kept = Order.objects.exclude(state=OrderState.CANCELLED)
+    use = open_uses().filter(card=OuterRef("card"), order_number=OuterRef("number"))
+    return kept.filter(~Q(card__status=CardStatus.USED) | ~Exists(use)).order_by("pk")
+
+
+def ready_batch_not_whole() -> Breaches:
+    counted = Batch.objects.filter(status=BatchStatus.READY).annotate(
+        cards_made=Count("cards"), first=Coalesce(Min("cards__serial"), 0), last=Coalesce(Max("cards__serial"), 0)
+    )
+    # Serials are unique in a batch, so that N of them from 1 to N leave no gap.
+    return counted.exclude(cards_made=F("quantity"), first=1, last=F("quantity")).order_by("pk")
+
+
+def growing_batch_off_watermark() -> Breaches:
+    counted = Batch.objects.filter(status=BatchStatus.GENERATING).annotate(
+        cards_made=Count("cards"), last=Coalesce(Max("cards__serial"), 0)
+    )
+    return counted.exclude(cards_made=F("generated"), last=F("generated")).order_by("pk")
+
+
+def count_off() -> Breaches:
+    """`used_cards` sums the counter slots; the right figure is the number of used cards."""
+    right = used_cards().filter(batch=OuterRef("pk")).order_by().values("batch").annotate(n=Count("pk")).values("n")
+    batches = Batch.objects.with_used().annotate(really_used=Coalesce(Subquery(right), 0))
+    return batches.exclude(used_cards=F("really_used")).order_by("pk")
+
+
+def used_with_ciphertext() -> Breaches:
+    return used_cards().filter(sealed__isnull=False).order_by("pk")
+
+
+def lost_ciphertext() -> Breaches:
+    """Only a card that was used once and returned may be without its ciphertext."""
+    returned = CardUse.objects.filter(card=OuterRef("pk"), returned_at__isnull=False)
+    unused = Card.objects.exclude(status=CardStatus.USED).filter(sealed__isnull=True)
+    return unused.filter(~Exists(returned)).order_by("pk")
+
+
+def active_without_service() -> Breaches:
+    service = Service.objects.filter(order=OuterRef("pk"), member=OuterRef("member"))
+    return Order.objects.filter(~Exists(service), state=OrderState.ACTIVE).order_by("pk")
+
+
+def service_without_active_order() -> Breaches:
+    return Service.objects.exclude(order__state=OrderState.ACTIVE).order_by("pk")
+
+
+def ledger_off() -> Breaches:
+    """The balance after each entry is the sum up to it, and sequences count 1..n."""
+    so_far = {"partition_by": "member", "order_by": "sequence"}
+    entries = LedgerEntry.objects.annotate(running=Window(Sum("amount"), **so_far), nth=Window(Count("pk"), **so_far))
+    off = entries.annotate(gap=Abs(F("running") - F("balance_after")))
+    return off.filter(Q(gap__gte=HALF_A_CENT) | ~Q(nth=F("sequence"))).order_by("pk")
+
+
+def surcharge_not_charged() -> Breaches:
+    """What an order says it cost and what the ledger took for it, refunds of cancelled orders aside."""
+    charged = LedgerEntry.objects.filter(
+        kind=LedgerKind.SURCHARGE, reference=OuterRef("number"), member=OuterRef("member")
+    )
+    orders = Order.objects.annotate(paid=Coalesce(Subquery(charged.values("amount")[:1]), Decimal(0)))
+    off = orders.annotate(gap=Abs(F("paid") + F("surcharge")))
+    return off.filter(gap__gte=HALF_A_CENT).order_by("pk")
+
+
+def overdue_unattended() -> Breaches:
+    """Past its deadline the sweep hands an order to staff; one lease and a few sweeps later nothing is left."""
+    late = timezone.now() - settings.ORDER_LEASE - 5 * settings.SWEEP_INTERVAL - timedelta(minutes=1)
+    return Order.objects.filter(state__in=IN_FLIGHT, deadline__lt=late).order_by("pk")
+
+
+def stalled_batches() -> Breaches:
+    return Batch.objects.filter(
+        status=BatchStatus.GENERATING, progress_at__lt=timezone.now() - STALLED - settings.GENERATION_STALLED_AFTER
+    ).order_by("pk")
+
+
+INVARIANTS = [
+    Invariant("card-use", "Every used card has exactly one open line in the usage log.", used_without_use),
+    Invariant("card-order", "Every used card has its order.", used_without_order),
+    Invariant("use-card", "Every open line of the usage log stands for a used card.", use_without_used_card),
+    Invariant("use-order", "Every line of the usage log has its order.", use_without_its_order),
+    Invariant("order-card", "Every order not cancelled holds a used card.", order_without_used_card),
+    Invariant("serials", "A ready batch has the serials 1 to N.", ready_batch_not_whole),
+    Invariant("watermark", "A growing batch has the serials 1 to its watermark.", growing_batch_off_watermark),
+    Invariant("used-count", "The count of used cards of every batch is right.", count_off),
+    Invariant("no-ciphertext", "No used card still holds its code.", used_with_ciphertext),
+    Invariant("ciphertext", "Every card never used still holds its code.", lost_ciphertext),
+    Invariant("order-service", "Every active order has its service.", active_without_service),
+    Invariant("service-order", "Every service belongs to an active order.", service_without_active_order),
+    Invariant("ledger", "Every balance is the sum of its entries.", ledger_off),
+    Invariant("surcharge", "Every surcharge was charged once, as much as the order says.", surcharge_not_charged),
+    Invariant("deadline", "No order is in flight past its deadline, unattended.", overdue_unattended),
+    Invariant("stalled", "No batch has stopped growing half made.", stalled_batches),
+]

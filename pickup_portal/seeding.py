@@ -1,0 +1,260 @@
+"""Making the demo: its history is lived through the portal's own actions, oldest first, then dated back.
+
+1. Catalogue, people and balances.
+2. Every batch and every use in the order of their times, so that IDs grow with time; cards come from the actions,
+   orders from `redemption.redeem` and `fulfilment.run` with a simulator that does not wait.
+3. Validities that have ended, and switched-off batches, at the very end: before, nothing could be redeemed.
+4. The staff login is activated last: it is the mark that the demo is whole. A seeding that was killed goes on where
+   it stopped, because batches have fixed request tokens and used cards are left alone.
+
+Dating back writes to tables past the actions; only the demo may do that. The audit trail is append-only even here: it
+says when the demo was really made.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db.models import F, QuerySet
+from django.utils import timezone
+from django.utils.text import slugify
+
+from accounts.actions import record_entry
+from accounts.choices import LedgerKind
+from accounts.models import LedgerEntry, User
+from accounts.wakeup import muted
+from cards import actions, generation
+from cards.actions import Validity, add_months
+from cards.choices import CardStatus, ProductType
+from cards.models import Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
+from cards.vault import BatchVault
+from orders import fulfilment, redemption
+from orders.choices import OrderState, ServiceState
+from orders.models import Order, OrderEvent, ProvisioningAttempt, Service
+from orders.provisioning.simulator import Simulator
+
+from . import demo
+from .demo import DemoBatch, DemoLine, DemoUse
+
+_NAMESPACE = uuid.UUID("6f1c7c57-2f5a-4a54-9a3a-5b1f0c0de001")
+
+
+def token_of(key: str) -> uuid.UUID:
+    return uuid.uuid5(_NAMESPACE, key)
+
+
+def demo_batches() -> QuerySet[Batch]:
+    return Batch.objects.filter(request_token__in=[token_of(batch.key) for batch in demo.BATCHES])
+
+
+def is_whole() -> bool:
+    """Whether the demo stands, or its staff login is somebody's already."""
+    return User.objects.filter(username=demo.STAFF_LOGIN, is_active=True).exists()
+
+
+def has_foreign_data() -> bool:
+    """Whether the database holds batches that are not the demo's: it is in real use then."""
+    return Batch.objects.exclude(pk__in=demo_batches()).exists()
+
+
+def seed() -> None:
+    """Make the demo, or what is missing of it."""
+    now = timezone.now()
+    with muted(), _instant_simulator():
+        _make_catalogue()
+        staff = _make_people(now)
+        happenings: list[tuple[datetime, DemoBatch | DemoUse]] = [
+            *((_instant(batch.made, now), batch) for batch in demo.BATCHES),
+            *((_instant(use.at, now), use) for use in demo.USES),
+        ]
+        for at, happening in sorted(happenings, key=lambda pair: pair[0]):
+            if isinstance(happening, DemoBatch):
+                _make_batch(happening, at, staff)
+            else:
+                _use_card(happening, at)
+        for batch in demo.BATCHES:
+            _close_batch(batch, staff)
+        User.objects.filter(pk=staff.pk).update(is_active=True)
+
+
+def fresh_codes() -> list[dict[str, Any]]:
+    """One unused card of each product type: [{"code", "name", "product_type"}]; fewer once a batch is used up."""
+    found = []
+    for key in demo.DEMO_CODES:
+        batch = Batch.objects.filter(request_token=token_of(key)).first()
+        card = batch and batch.cards.filter(status=CardStatus.UNUSED, sealed__isnull=False).order_by("serial").first()
+        if batch and card:
+            found.append({"code": _code_of(card, batch), "name": batch.name, "product_type": batch.product_type})
+    return found
+
+
+@contextmanager
+def _instant_simulator() -> Iterator[None]:
+    """The simulator without its delays, in this process only."""
+    configured = settings.PROVISIONERS[demo.PROVIDER]
+    before = configured.get("OPTIONS", {})
+    configured["OPTIONS"] = {**before, "delay": 0}
+    try:
+        yield
+    finally:
+        configured["OPTIONS"] = before
+
+
+def _instant(given: datetime | timedelta, now: datetime) -> datetime:
+    if isinstance(given, timedelta):
+        return now - given
+    return timezone.make_aware(given, timezone.get_default_timezone())
+
+
+# --- catalogue and people -------------------------------------------------------------------------------------------
+def _make_catalogue() -> None:
+    systems = [
+        OperatingSystem.objects.get_or_create(name=name, version=version, defaults={"family": family})[0]
+        for name, version, family in demo.SYSTEMS
+    ]
+    for wanted in demo.LINES:
+        line = _make_line(wanted)
+        for system in systems:
+            Image.objects.get_or_create(
+                line=line, operating_system=system, defaults={"reference": slugify(str(system))}
+            )
+
+
+def _make_line(wanted: DemoLine) -> Line:
+    line, _created = Line.objects.get_or_create(
+        name=wanted.name,
+        defaults={
+            "region": wanted.region,
+            "provider": demo.PROVIDER,
+            "offers_cloud_server": ProductType.CLOUD_SERVER in wanted.offers,
+            "offers_virtual_host": ProductType.VIRTUAL_HOST in wanted.offers,
+            "offers_bare_metal": ProductType.BARE_METAL in wanted.offers,
+            "cpu_core_price": Decimal(15),
+            "memory_gb_price": Decimal(8),
+            "system_disk_gb_price": Decimal("0.30"),
+            "data_disk_gb_price": Decimal("0.25"),
+            "bandwidth_mbps_price": wanted.bandwidth,
+            "extra_ip_price": Decimal(30),
+            "web_space_gb_price": Decimal(2),
+            "database_price": Decimal(5),
+            "windows_monthly_price": wanted.windows,
+        },
+    )
+    for name, price in wanted.models.items():
+        ServerModel.objects.get_or_create(line=line, name=name, defaults={"monthly_price": price})
+    return line
+
+
+def _make_people(now: datetime) -> User:
+    staff = _make_user(
+        demo.STAFF_LOGIN, "财务管理员", demo.STAFF_PASSWORD, is_staff=True, is_superuser=True, is_active=False
+    )
+    for group in Group.objects.order_by("name"):
+        login = slugify(group.name)
+        _make_user(login, group.name, demo.STAFF_PASSWORD, is_staff=True).groups.add(group)
+    for login, name, member_id, balance in demo.MEMBERS:
+        member = _make_user(login, name, demo.MEMBER_PASSWORD, external_id=member_id)
+        if balance and not LedgerEntry.objects.filter(member=member).exists():
+            entry = record_entry(member=member, kind=LedgerKind.TOP_UP, amount=balance, created_by=staff)
+            LedgerEntry.objects.filter(pk=entry.pk).update(created_at=now - timedelta(days=80))
+    return staff
+
+
+def _make_user(login: str, name: str, password: str, **fields: Any) -> User:
+    user = User.objects.filter(username=login).first()
+    if user is None:
+        user = User.objects.create_user(
+            login, f"{login}@example.com", password, first_name=name[1:], last_name=name[:1], **fields
+        )
+    return user
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+def _make_batch(wanted: DemoBatch, at: datetime, staff: User) -> None:
+    soon = timezone.localdate() + timedelta(days=30)
+    batch = actions.create_batch(
+        product_type=wanted.product_type,
+        name=wanted.name,
+        line=Line.objects.get(name=wanted.line),
+        spec=demo.SPECS[wanted.product_type] | wanted.spec,
+        term_months=12,
+        quantity=wanted.quantity,
+        validity=Validity.months(12 * wanted.years) if wanted.years else Validity.until(soon),
+        windows_policy=wanted.windows,
+        reference_price=wanted.price,
+        created_by=staff,
+        request_token=token_of(wanted.key),
+    )
+    generation.run_to_end(batch.pk)
+    Batch.objects.filter(pk=batch.pk).update(created_at=at, progress_at=at)
+
+
+def _close_batch(wanted: DemoBatch, staff: User) -> None:
+    """Give the batch the end of validity that its dates mean, and switch it off if it is to be."""
+    batch = Batch.objects.get(request_token=token_of(wanted.key))
+    made = timezone.localdate(batch.created_at, timezone.get_default_timezone())
+    if wanted.years:
+        validity = Validity.months(12 * wanted.years)
+    else:
+        validity = Validity.until(add_months(made, 36) if wanted.three_years or not wanted.until else wanted.until)
+    Batch.objects.filter(pk=batch.pk).update(expires_at=validity.expires_at(made))
+    if wanted.disabled and not batch.disabled_at:
+        actions.disable_batch(batch=batch, actor=staff, reason="demo")
+
+
+def _code_of(card: Card, batch: Batch) -> str:
+    return BatchVault(batch.key_id, batch.wrapped_key, batch.request_token).open(card.serial, bytes(card.sealed or b""))
+
+
+# --- uses -------------------------------------------------------------------------------------------------------------
+def _use_card(wanted: DemoUse, at: datetime) -> None:
+    batch = Batch.objects.get(request_token=token_of(wanted.batch))
+    card = batch.cards.get(serial=wanted.serial)
+    if card.status == CardStatus.USED:
+        return
+    image = next((i for i in batch.line.images.all() if str(i.operating_system) == wanted.system), None)
+    order = redemption.redeem(
+        code=_code_of(card, batch),
+        member=User.objects.get(username=wanted.member),
+        image_id=image.pk if image else None,
+    )
+    _open_product(order, wanted.ends)
+    _date_back(order, at)
+
+
+def _open_product(order: Order, ends: str) -> None:
+    """One attempt at the simulator, which is told to refuse or to be busy where the order shall not become active."""
+    if ends == OrderState.FAILED:
+        Simulator().arm("fail", key=order.key)
+    elif ends == OrderState.NEEDS_ATTENTION:
+        Simulator().arm("transient", key=order.key)
+        Order.objects.filter(pk=order.pk).update(deadline=timezone.now())
+    elif ends == OrderState.PENDING:
+        Simulator().arm(
+            "transient", key=order.key, times=5
+        )  # two or three minutes, then it opens before the visitor's eyes
+    fulfilment.run(order.pk)
+
+
+def _date_back(order: Order, at: datetime) -> None:
+    """Shift everything that this redemption wrote to `at`; a product whose term has passed is shown as terminated."""
+    shift = at - order.created_at
+    shifted = [
+        (Order.objects.filter(pk=order.pk), ["created_at", "opened_at", "deadline"]),
+        (OrderEvent.objects.filter(order=order), ["at"]),
+        (ProvisioningAttempt.objects.filter(order=order), ["started_at", "finished_at"]),
+        (Service.objects.filter(order=order), ["starts_at", "expires_at"]),
+        (CardUse.objects.filter(order_number=order.number), ["used_at"]),
+        (Card.objects.filter(pk=order.card_id), ["used_at"]),
+        (LedgerEntry.objects.filter(reference=order.number), ["created_at"]),
+    ]
+    for rows, columns in shifted:
+        rows.update(**{column: F(column) + shift for column in columns})
+    Service.objects.filter(order=order, expires_at__lt=timezone.now()).update(state=ServiceState.TERMINATED)
