@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from django import forms
-from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from cards.choices import ProductType
 
 from .choices import OrderState
-
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.ASCII)
-
-
-def validate_hostname(value: str) -> None:
-    """A host name by RFC 1123: labels of letters, digits and inner hyphens, not all of them a number."""
-    labels = value.lower().split(".")
-    if not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
-        raise ValidationError(_("Use letters, digits and hyphens, such as web-1 or web-1.example.com."), code="invalid")
 
 
 class CodeForm(forms.Form):
@@ -30,8 +18,8 @@ class CodeForm(forms.Form):
         label=_("Card code"),
         max_length=200,
         strip=False,
-        help_text=_("25 letters and digits. Capitals, spaces and hyphens make no difference."),
-        error_messages={"required": _("Enter the code on your card.")},
+        help_text=_("Capital or small letters, with or without spaces and hyphens: any form is fine."),
+        error_messages={"required": _("Please enter the code of your card.")},
         widget=forms.TextInput(
             attrs={
                 "class": "hero-field",
@@ -49,7 +37,7 @@ class CodeForm(forms.Form):
 
 
 class ConfirmForm(forms.Form):
-    """The choice before the card is spent. Whether the image may be chosen is for `redemption.redeem` to say."""
+    """The choice before the card is spent. What may be chosen is for `redemption.redeem` to say."""
 
     code = forms.CharField(max_length=200, strip=False, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
     image = forms.IntegerField(required=False)
@@ -57,7 +45,6 @@ class ConfirmForm(forms.Form):
         label=_("Host name"),
         required=False,
         max_length=253,
-        validators=[validate_hostname],
         help_text=_("Optional. Leave it empty and we choose one."),
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false", "placeholder": "web-1"}
@@ -71,10 +58,6 @@ class ConfirmForm(forms.Form):
             field.label = _("Domain")
             field.help_text = _("Optional. Leave it empty and your site gets an address of ours.")
             field.widget.attrs["placeholder"] = "www.example.com"
-
-    def clean_hostname(self) -> str:
-        hostname: str = self.cleaned_data["hostname"]
-        return hostname.lower()
 
 
 class OrderFilterForm(forms.Form):

@@ -88,7 +88,7 @@ def cancel(request: StaffRequest, number: str) -> HttpResponse:
         return redirect("staff-orders:detail", number=order.number)
     if request.method == "GET" or not form.is_valid():
         context = {"order": order, "form": form, "shown_card": order.card or order.returned_card}
-        return render(request, "staff/order_cancel.html", context, status=422 if form.errors else 200)
+        return render(request, "staff/order_cancel.html", context)
     try:
         actions.cancel_order(
             order=order, actor=request.user, note=form.cleaned_data["note"], address=client_address(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,8 +24,8 @@ from accounts.address import client_address
 from accounts.exceptions import TooManyAttempts
 from accounts.models import User
 from accounts.paging import KeysetPage
-from cards import catalog
-from cards.choices import OSFamily
+from cards import catalog, vault
+from cards.choices import OSFamily, ProductType
 from cards.models import CardUse
 
 from . import fulfilment, redemption
@@ -33,7 +34,9 @@ from .exceptions import AlreadyYours
 from .forms import CodeForm, ConfirmForm
 from .models import Order, Service
 
-UNPROCESSABLE, TOO_MANY = 422, 429
+logger = logging.getLogger(__name__)
+
+TOO_MANY = 429
 
 
 class MemberRequest(HttpRequest):
@@ -65,17 +68,17 @@ def redeem(request: MemberRequest) -> HttpResponse:
 def _check(request: MemberRequest) -> HttpResponse:
     form = CodeForm(request.POST)
     if not form.is_valid():
-        return render(request, "member/redeem.html", {"form": form}, status=UNPROCESSABLE)
+        return render(request, "member/redeem.html", {"form": form})
     return _offer(request, form.cleaned_data["code"])
 
 
 @sensitive_variables("code", "form", "hero")
-def _offer(request: MemberRequest, code: str, form: ConfirmForm | None = None, status: int = 200) -> HttpResponse:
+def _offer(request: MemberRequest, code: str, form: ConfirmForm | None = None) -> HttpResponse:
     """What the card is worth and what there is to choose; `form` brings back a choice that was refused."""
     try:
         preview = redemption.preview(code=code, member=request.user, address=client_address(request))
     except AlreadyYours as yours:
-        return _to_own_order(request, yours.order)
+        return _to_own_order(request, yours)
     except redemption.REFUSALS as refusal:
         return _refuse(request, refusal)
     confirm = form or ConfirmForm(initial={"code": code})
@@ -85,12 +88,14 @@ def _offer(request: MemberRequest, code: str, form: ConfirmForm | None = None, s
     ]
     context = {
         "preview": preview,
+        "product_type": ProductType(preview.product_type).label,
+        "product_icon": f"product-{preview.product_type}",
         "families": families,
         "form": confirm,
         "chosen": str(confirm["image"].value() or ""),
         "balance": balance_of(request.user) if any(choice.surcharge for choice in preview.choices) else None,
     }
-    return render(request, "member/confirm.html", context, status=status)
+    return render(request, "member/confirm.html", context)
 
 
 @sensitive_variables("code", "form")
@@ -101,7 +106,7 @@ def _confirm(request: MemberRequest) -> HttpResponse:
     if not code:
         return _check(request)
     if not valid:
-        return _offer(request, code, form, UNPROCESSABLE)
+        return _offer(request, code, form)
     try:
         order = redemption.redeem(
             code=code,
@@ -111,12 +116,13 @@ def _confirm(request: MemberRequest) -> HttpResponse:
             address=client_address(request),
         )
     except AlreadyYours as yours:
-        return _to_own_order(request, yours.order)
+        return _to_own_order(request, yours)
     except redemption.REFUSALS as refusal:
-        if isinstance(refusal, TooManyAttempts) or getattr(refusal, "field", "image") == "code":
+        field = "code" if isinstance(refusal, TooManyAttempts) else getattr(refusal, "field", "image")
+        if field == "code":
             return _refuse(request, refusal)
-        form.add_error("image", str(refusal))
-        return _offer(request, code, form, UNPROCESSABLE)
+        form.add_error(field, str(refusal))
+        return _offer(request, code, form)
     return SeeOther(reverse("orders:detail", args=[order.number]))
 
 
@@ -126,13 +132,13 @@ def _refuse(request: MemberRequest, refusal: Exception) -> HttpResponse:
     form = CodeForm(request.POST)
     form.is_valid()
     form.add_error("code", str(refusal))
-    status = TOO_MANY if isinstance(refusal, TooManyAttempts) else UNPROCESSABLE
+    status = TOO_MANY if isinstance(refusal, TooManyAttempts) else 200
     return render(request, "member/redeem.html", {"form": form}, status=status)
 
 
-def _to_own_order(request: MemberRequest, order: Order) -> HttpResponse:
-    messages.info(request, _("You have already used this card. This is the order that came of it."))
-    return SeeOther(reverse("orders:detail", args=[order.number]))
+def _to_own_order(request: MemberRequest, yours: AlreadyYours) -> HttpResponse:
+    messages.info(request, str(yours))
+    return SeeOther(reverse("orders:detail", args=[yours.order.number]))
 
 
 # --- Cards and orders -----------------------------------------------------------------------------------------------
@@ -232,5 +238,9 @@ def order_access(request: MemberRequest, number: str) -> HttpResponse:
     context = _detail(order)
     if not context["has_access"]:
         raise Http404
-    context["access"] = fulfilment.access_of(context["service"])
+    try:
+        context["access"] = fulfilment.access_of(context["service"])
+    except vault.KeyUnavailable:
+        logger.exception("order %s: its access details cannot be opened", order.number)
+        context["access_error"] = _("The access details cannot be shown at the moment. Please contact our staff.")
     return render(request, "member/_access.html" if request.htmx else "member/order_detail.html", context)
