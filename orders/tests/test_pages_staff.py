@@ -1,0 +1,169 @@
+"""The staff's order pages: who may see them, what they show, and the two repairs."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User
+from accounts.tests.factories import UserFactory
+from cards.choices import AuditAction, ProductType
+from cards.models import AuditEvent
+from cards.tests.factories import make_batch
+from orders.choices import AttemptOutcome, OrderEventKind, OrderState
+from orders.models import Order, OrderEvent, ProvisioningAttempt
+
+from .cast import alice, bob, client_of, place_order, put_into
+
+__all__ = ["alice", "bob"]
+pytestmark = pytest.mark.django_db
+
+
+def staff_with(*permissions: str) -> User:
+    user = UserFactory.create(staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+@pytest.fixture
+def carol(db: None) -> User:
+    """Staff who may look, restart and return."""
+    return staff_with("view_order", "retry_order", "return_card")
+
+
+@pytest.fixture
+def client(carol: User) -> Client:
+    return client_of(carol)
+
+
+@pytest.fixture
+def order(alice: User) -> Order:
+    _batch, (code,) = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=1)
+    return place_order(code=code, member=alice)
+
+
+@pytest.fixture
+def failed(order: Order) -> Order:
+    return put_into(order, OrderState.FAILED, last_error="no capacity left", attempts=3)
+
+
+def queries_of(client: Client, url: str) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url).status_code == 200
+    return len(queries)
+
+
+@pytest.mark.parametrize("path", ["", "{}/", "{}/cancel/"])
+def test_who_may_see_them(alice: User, failed: Order, path: str) -> None:
+    url = "/staff/orders/" + path.format(failed.number)
+    assert Client().get(url).status_code == 302
+    assert client_of(alice).get(url).status_code == 403
+    assert client_of(staff_with()).get(url).status_code == 403
+
+
+def test_looking_is_not_repairing(failed: Order) -> None:
+    looker = client_of(staff_with("view_order"))
+    page = looker.get(f"/staff/orders/{failed.number}/").content.decode()
+    assert "Restart the order" not in page
+    assert "Cancel and return the card" not in page
+    for act in ("retry", "cancel"):
+        assert looker.post(f"/staff/orders/{failed.number}/{act}/").status_code == 403
+    failed.refresh_from_db()
+    assert failed.state == OrderState.FAILED
+
+
+def test_the_list_is_filtered_and_searched(client: Client, alice: User, bob: User, failed: Order) -> None:
+    _batch, (code,) = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=1)
+    other = place_order(code=code, member=bob)
+
+    def found(**query: str) -> set[str]:
+        return {order.number for order in client.get("/staff/orders/", query).context["page"]}
+
+    assert found() == {failed.number, other.number}
+    assert found(state="failed") == {failed.number}
+    assert found(state="pending") == {other.number}
+    assert found(q="bob") == {other.number}
+    assert found(q=alice.email) == {failed.number}
+    assert found(q=other.number.lower()) == {other.number}
+    assert found(q="nobody") == set()
+    assert "No order matches" in client.get("/staff/orders/", {"q": "nobody"}).content.decode()
+
+
+def test_lists_cost_a_constant_number_of_queries(client: Client, alice: User, order: Order) -> None:
+    client.get("/staff/orders/")
+    few = queries_of(client, "/staff/orders/")
+    for code in make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=5)[1]:
+        place_order(code=code, member=alice)
+    assert queries_of(client, "/staff/orders/") == few
+
+
+def test_the_detail_shows_everything_but_the_secrets(client: Client, failed: Order) -> None:
+    ProvisioningAttempt.objects.create(
+        order=failed, fence=1, outcome=AttemptOutcome.PERMANENT, error="quota of project exceeded"
+    )
+    page = client.get(f"/staff/orders/{failed.number}/").content.decode()
+    assert failed.card is not None
+    for text in (
+        "alice",
+        failed.card.last4,
+        "Web space (GB)",
+        "no capacity left",
+        "Could not be opened",
+        "quota of project exceeded",
+        "Refused",
+        str(failed.key),
+    ):
+        assert text in page
+
+
+def test_the_detail_costs_the_same_however_much_happened(client: Client, carol: User, failed: Order) -> None:
+    url = f"/staff/orders/{failed.number}/"
+    client.get(url)
+    few = queries_of(client, url)
+    for fence in range(1, 15):
+        ProvisioningAttempt.objects.create(order=failed, fence=fence)
+        OrderEvent.objects.create(order=failed, kind=OrderEventKind.RETRIED, actor=carol)
+    assert queries_of(client, url) == few
+
+
+def test_restarting_a_failed_order(client: Client, carol: User, failed: Order) -> None:
+    url = f"/staff/orders/{failed.number}/retry/"
+    assert client.get(url).status_code == 405
+    response = client.post(url, {"note": "capacity was added"}, REMOTE_ADDR="192.0.2.99")
+    assert response.url == f"/staff/orders/{failed.number}/"
+    failed.refresh_from_db()
+    assert failed.state == OrderState.PENDING
+    event = failed.events.get(kind=OrderEventKind.RETRIED)
+    assert (event.actor, event.note) == (carol, "capacity was added")
+    assert AuditEvent.objects.get(action=AuditAction.FIX_ORDER).address == "192.0.2.99"
+
+
+@pytest.mark.parametrize("act", ["retry", "cancel"])
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.PROVISIONING, OrderState.ACTIVE])
+def test_no_repair_for_what_is_not_broken(client: Client, order: Order, act: str, state: OrderState) -> None:
+    put_into(order, state)
+    page = client.get(f"/staff/orders/{order.number}/").content.decode()
+    assert "Restart the order" not in page
+    assert client.post(f"/staff/orders/{order.number}/{act}/").status_code == 302
+    order.refresh_from_db()
+    assert order.state == state
+    assert not order.events.filter(kind__in=[OrderEventKind.RETRIED, OrderEventKind.CANCELLED]).exists()
+
+
+def test_cancelling_says_what_will_happen_and_then_does_it(client: Client, carol: User, failed: Order) -> None:
+    url, card = f"/staff/orders/{failed.number}/cancel/", failed.card
+    assert card is not None
+    page = client.get(url).content.decode()
+    assert "The card can be used again by whoever holds its code." in page
+    failed.refresh_from_db()
+    assert failed.state == OrderState.FAILED
+    client.post(url, {"note": "asked for by telephone"})
+    failed.refresh_from_db()
+    card.refresh_from_db()
+    assert (failed.state, failed.returned_card, card.status) == (OrderState.CANCELLED, card, "unused")
+    assert failed.events.get(kind=OrderEventKind.CANCELLED).actor == carol
+    page = client.get(f"/staff/orders/{failed.number}/").content.decode()
+    assert card.last4 in page
