@@ -168,8 +168,10 @@ def broker_child(data_dir: Path, socket_path: Path) -> Child:
         "appendonly": "yes",
         "save": "",
         "maxmemory-policy": "noeviction",
-        "loglevel": "warning",
+        "logfile": str(home / "valkey.log"),
+        "loglevel": "notice",
         "daemonize": "no",
+        "set-proc-title": "no",
     }
     command = [str(get_binary_path())]
     for name, value in options.items():

@@ -47,7 +47,7 @@ class Command(BaseCommand):
                 supervisor.wait_for_socket(broker_socket)
             if not no_migrate:
                 call_command("migrate", verbosity=0, skip_checks=True)
-                call_command("createcachetable", verbosity=0, skip_checks=True)
+                call_command("createcachetable", verbosity=0)
             if demo and not (data_dir / "demo.json").exists():
                 self._say("Making the demo data ...")
                 call_command("seed_demo")

@@ -1,0 +1,37 @@
+# The newest of these that can hold the portal; PYTHON=... chooses another.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+PYTEST = $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) $(ARGS)
+TEST_PROCESSES ?= auto
+
+.PHONY: run test test-postgres test-sqlite lint
+
+run: $(VENV)/.installed
+	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
+
+test: test-postgres test-sqlite
+
+test-postgres: $(VENV)/.installed-dev
+	$(PYTEST)
+
+test-sqlite: $(VENV)/.installed-dev
+	PORTAL_TEST_DB=sqlite $(PYTEST)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(if $(PYTHON),,$(error Python 3.11 or newer with its venv module is needed))
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from pytest_django import Settings
+
+from pickup_portal import embedded
+from pickup_portal.checks import check_choices, check_keys, check_production, refuse_unfit_settings
+
+WEBHOOK = "orders.provisioning.webhook.WebhookProvisioner"
+
+
+def a_key(key_id: str = "2026a", size: int = 32) -> str:
+    # Not random: the names of parametrized tests must be the same in every process of a test run.
+    return f"{key_id}:{base64.urlsafe_b64encode(bytes(range(200, 200 + size))).decode()}"
+
+
+def ids(messages: list) -> list[str]:
+    return [message.id for message in messages]
+
+
+@pytest.fixture
+def production(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Production settings without fault, for a test to spoil one of."""
+    settings.PRODUCTION = True
+    settings.PORTAL_ENV = "production"
+    settings.DEBUG = False
+    settings.SECRET_KEY = secrets.token_urlsafe(50)
+    settings.CARD_MASTER_KEYS = f"{a_key('b')} {a_key('a')}"
+    settings.CARD_INDEX_KEY = a_key()
+    settings.ACCESS_KEYS = a_key()
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
+    settings.CELERY_BROKER_URL = "redis://127.0.0.1:6379/0"
+    settings.ALLOWED_HOSTS = ["cards.example.com"]
+    settings.PROVISIONERS = {"hk": {"BACKEND": "somewhere.Cloud"}}
+    return settings
+
+
+def test_sound_production_settings_pass(production: Settings) -> None:
+    assert check_production() == []
+    assert check_keys() == []
+    assert check_choices() == []
+    refuse_unfit_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("DEBUG", True, "portal.E010"),
+        ("SECRET_KEY", "missing", "portal.E011"),
+        ("SECRET_KEY", "embedded-abc", "portal.E012"),
+        ("CARD_MASTER_KEYS", f"{a_key()} {a_key('embedded1')}", "portal.E012"),
+        ("CARD_INDEX_KEY", a_key("embedded"), "portal.E012"),
+        ("ACCESS_KEYS", a_key("embedded1"), "portal.E012"),
+        ("ALLOWED_HOSTS", [], "portal.E015"),
+    ],
+)
+def test_production_refuses(production: Settings, name: str, value: object, expected: str) -> None:
+    setattr(production, name, value)
+    assert ids(check_production()) == [expected]
+    with pytest.raises(ImproperlyConfigured):
+        refuse_unfit_settings()
+
+
+def test_production_refuses_sqlite(production: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(production.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")
+    assert ids(check_production()) == ["portal.E013"]
+
+
+def test_production_refuses_the_embedded_broker(production: Settings) -> None:
+    production.CELERY_BROKER_URL = f"redis+socket://{embedded.broker_socket(production.DATA_DIR)}?virtual_host=0"
+    assert ids(check_production()) == ["portal.E014"]
+
+
+def test_production_warns_of_the_simulator(production: Settings) -> None:
+    production.PROVISIONERS = {"x": {"BACKEND": "orders.provisioning.simulator.SimulatorProvisioner"}}
+    assert ids(check_production()) == ["portal.W001"]
+    refuse_unfit_settings()
+
+
+def test_development_accepts_the_embedded_default(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")
+    settings.CARD_MASTER_KEYS = a_key("embedded1")
+    assert check_production() == []
+    refuse_unfit_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("CARD_MASTER_KEYS", "", "portal.E001"),
+        ("CARD_MASTER_KEYS", "only-a-secret", "portal.E002"),
+        ("CARD_MASTER_KEYS", "a:not-base64!", "portal.E002"),
+        ("CARD_MASTER_KEYS", "a:%%%%", "portal.E002"),
+        ("ACCESS_KEYS", a_key(size=16), "portal.E002"),
+        ("ACCESS_KEYS", f"{a_key('a')} {a_key('a')}", "portal.E002"),
+        ("CARD_INDEX_KEY", f"{a_key('a')} {a_key('b')}", "portal.E002"),
+    ],
+)
+def test_a_malformed_key_is_named_but_not_shown(settings: Settings, name: str, value: str, expected: str) -> None:
+    setattr(settings, name, value)
+    found = check_keys()
+    assert set(ids(found)) == {expected}
+    assert all(str(message.msg).startswith(name) for message in found)
+    secrets_given = [entry.partition(":")[2] for entry in value.split() if entry.partition(":")[2]]
+    assert not any(secret in str(message) for secret in secrets_given for message in found)
+
+
+def test_a_misspelt_environment_is_refused(settings: Settings) -> None:
+    settings.PORTAL_ENV = "prodution"
+    assert ids(check_choices()) == ["portal.E003"]
+
+
+def run_check(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | extra
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(
+        command, cwd=django_settings.BASE_DIR, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) -> None:
+    secret = {"secret": base64.b64encode(secrets.token_bytes(32)).decode()}
+    done = run_check(
+        "check",
+        "--deploy",
+        "--fail-level=WARNING",
+        PORTAL_ENV="production",
+        PORTAL_DATA_DIR=str(tmp_path),
+        SECRET_KEY=secrets.token_urlsafe(50),
+        CARD_MASTER_KEYS=a_key(),
+        CARD_INDEX_KEY=a_key(),
+        ACCESS_KEYS=a_key(),
+        ALLOWED_HOSTS="cards.example.com",
+        DATABASE_URL="postgres://portal:secret@127.0.0.1:1/portal",
+        CELERY_BROKER_URL="redis://127.0.0.1:1/0",
+        PROVISIONERS=json.dumps({"hk": {"BACKEND": WEBHOOK, "OPTIONS": {"url": "https://hk.example.com", **secret}}}),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no issues" in done.stdout
+
+
+def test_production_with_nothing_set_is_refused_without_making_keys(tmp_path: Path) -> None:
+    done = run_check("check", PORTAL_ENV="production", PORTAL_DATA_DIR=str(tmp_path))
+    assert done.returncode == 1
+    for expected in ("E001", "E011", "E013", "E014", "E015"):
+        assert f"portal.{expected}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
