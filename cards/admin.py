@@ -1,30 +1,12 @@
-"""Django's admin as a window: everything can be looked at, nothing changed, and no secret is in a field.
-
-What staff do is done on the portal's own pages, which call actions and leave an audit trail.
-"""
+"""What of cards Django's admin shows; see `accounts.admin` for how."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
+
+from accounts.admin import ReadOnlyAdmin
 
 from .models import AuditEvent, Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
-
-
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Line)

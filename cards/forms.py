@@ -44,14 +44,11 @@ class BatchFilter(forms.Form):
         label=_("Search"),
         required=False,
         max_length=100,
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("ID, batch or card name")}),
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("ID, batch or name")}),
     )
     type = forms.ChoiceField(label=_("Business type"), required=False)
     line = forms.ModelChoiceField(Line.objects.all(), label=_("Line"), required=False, empty_label=_("All"))
     status = forms.ChoiceField(label=_("Status"), required=False)
-    sort = forms.ChoiceField(
-        label=_("Sort"), required=False, choices=[("", _("Newest first")), ("id", _("Oldest first"))]
-    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +72,7 @@ class UsageFilter(forms.Form):
         label=_("Search"),
         required=False,
         max_length=100,
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("Member ID, user name or batch")}),
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("Member or batch")}),
     )
     type = forms.ChoiceField(label=_("Business type"), required=False)
 

@@ -63,4 +63,5 @@ def ids_of(response: Any) -> list[int]:
 
 
 def _plain(html: str) -> str:
+    html = re.sub(r'<span class="money">(.*?)</span>', r"\1", html)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())

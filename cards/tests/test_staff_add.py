@@ -188,8 +188,8 @@ class TestQuote:
 
     def test_shows_how_the_price_is_computed(self, client: Client, line: Line) -> None:
         shown = text_of(client.post(self.url, typed(line), headers={"hx-request": "true"}))
-        assert "CPU cores 2 ¥20.00 ¥40.00" in shown
-        assert "System disk (GB) 40 ¥0.30 ¥12.00" in shown
+        assert "CPU cores 2 × ¥20.00 ¥40.00" in shown
+        assert "System disk (GB) 40 × ¥0.30 ¥12.00" in shown
         assert "Each month ¥192.00" in shown
         assert "For 1 year ¥2,304.00" in shown
         assert "Windows costs ¥360.00 more on this line for the whole term." in shown

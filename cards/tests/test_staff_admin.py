@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 from django.contrib import admin
+from django.test import Client
 from django.urls import reverse
 
+from accounts.admin import ReadOnlyAdmin
+from accounts.models import User
 from accounts.tests.factories import UserFactory
 from cards.models import AuditEvent, Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
 
@@ -31,9 +34,22 @@ def test_even_a_superuser_changes_nothing(model: type) -> None:
     assert model._default_manager.filter(pk=row.pk).exists()  # type: ignore[attr-defined]
 
 
+def test_models_of_other_packages_are_not_a_way_around() -> None:
+    names = {model._meta.label for model in admin.site._registry}
+    assert "auth.Group" in names
+    assert not names & {"account.EmailAddress", "mfa.Authenticator", "mfa.RecoveryCodes"}
+    assert all(isinstance(site, ReadOnlyAdmin) for site in admin.site._registry.values())
+
+
+def test_strangers_sign_in_on_the_portals_own_page() -> None:
+    response = Client().get(reverse("admin:login"))
+    assert response.status_code == 302
+    assert response["Location"].startswith(reverse("account_login"))
+
+
 def test_no_secret_is_among_the_fields() -> None:
-    secrets = {"wrapped_key", "key_id", "request_token", "lookup", "sealed"}
-    for model in (Batch, Card):
+    secrets = {"wrapped_key", "key_id", "request_token", "lookup", "sealed", "password"}
+    for model in (Batch, Card, User):
         site = admin.site.get_model_admin(model)
         request = type("Request", (), {"user": UserFactory.build(superuser=True)})()
         shown = {name for _, options in site.get_fieldsets(request) for name in options["fields"]}

@@ -37,7 +37,7 @@ def test_columns_are_the_seeds(client: Client) -> None:
     use(batch, 2, UserFactory.create(), "R1")
     headings, rows = table_of(client.get(URL))
     assert headings == [
-        "ID",
+        "ID ↓",
         "Batch",
         "Business type",
         "Card name",
@@ -118,6 +118,10 @@ def test_pages_are_keyed_by_id_and_keep_the_filter(client: Client, monkeypatch: 
     assert ids_of(client.get(URL, {"before": pks[1]})) == [pks[0]]
     assert ids_of(client.get(URL, {"after": pks[0]})) == [pks[2], pks[1]]
     assert ids_of(client.get(URL, {"before": "1 OR 1=1"})) == [pks[4], pks[3]]
+    assert 'href="?q=x&amp;sort=id"' in first.content.decode()
+    oldest_first = client.get(URL, {"q": "x", "sort": "id"})
+    assert ids_of(oldest_first) == [pks[0], pks[1]]
+    assert f"?q=x&amp;sort=id&amp;after={pks[1]}" in oldest_first.content.decode()
 
 
 def test_number_of_queries_does_not_grow_with_the_list(client: Client) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db.models import Q
-from django.http import HttpResponseBase
+from django.http import HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django_htmx.http import HttpResponseClientRefresh
 
@@ -30,8 +30,24 @@ def batch_list(request: StaffRequest) -> HttpResponseBase:
     form.is_valid()  # a filter that makes no sense is shown as such and narrows nothing
     chosen = {name: value for name, value in form.cleaned_data.items() if value}
     batches = _narrowed(Batch.objects.with_used().select_related("line"), chosen)
-    page = KeysetPage(batches, request, size=BATCHES_A_PAGE, ascending=chosen.pop("sort", "") == "id")
-    return render(request, "staff/batch_list.html", {"form": form, "page": page, "narrowed": bool(chosen)})
+    oldest_first = request.GET.get("sort") == "id"
+    context = {
+        "form": form,
+        "page": KeysetPage(batches, request, size=BATCHES_A_PAGE, ascending=oldest_first),
+        "oldest_first": oldest_first,
+        "turned_url": _turned(request.GET, oldest_first),
+        "narrowed": bool(chosen),
+    }
+    return render(request, "staff/batch_list.html", context)
+
+
+def _turned(params: QueryDict, oldest_first: bool) -> str:
+    """The same list from its other end."""
+    query = QueryDict(mutable=True)
+    query.update({name: value for name, value in params.items() if name not in ("sort", "before", "after")})
+    if not oldest_first:
+        query["sort"] = "id"
+    return f"?{query.urlencode()}"
 
 
 def _narrowed(batches: BatchQuerySet, chosen: dict[str, object]) -> BatchQuerySet:
