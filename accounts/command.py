@@ -27,7 +27,7 @@ class PortalCommand(BaseCommand):
     """
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks: list[str] = []
     run: Callable[..., Any]  # does the work with the parsed options; returns plain data that JSON can hold
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,9 +43,10 @@ class PortalCommand(BaseCommand):
             yield f"{key:<18}{shown(value)}"
 
     def handle(self, *args: Any, as_json: bool, **options: Any) -> None:
+        refusals: tuple[type[Exception], ...] = (AccountError, *self.refusals)
         try:
             result = self.run(**options)
-        except (AccountError, *self.refusals) as refusal:
+        except refusals as refusal:
             raise CommandError(str(refusal)) from None
         if as_json:
             self.stdout.write(json.dumps(result, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1))

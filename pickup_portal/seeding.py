@@ -239,7 +239,7 @@ def _open_product(order: Order, ends: str) -> None:
     elif ends == OrderState.PENDING:
         Simulator().arm(
             "transient", key=order.key, times=5
-        )  # two or three minutes, then it opens before the visitor's eyes
+        )  # opens after two or three minutes
     fulfilment.run(order.pk)
 
 
