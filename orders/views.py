@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -228,6 +229,22 @@ def order_status(request: MemberRequest, number: str) -> HttpResponse:
     return render(request, "member/_live.html", context)
 
 
+ACCESS_LABELS = {
+    "address": gettext_lazy("IP address"),
+    "more_addresses": gettext_lazy("Further IP addresses"),
+    "port": gettext_lazy("Port"),
+    "domain": gettext_lazy("Domain"),
+    "username": gettext_lazy("User name"),
+    "password": gettext_lazy("Password"),
+    "control_panel": gettext_lazy("Control panel"),
+}
+
+
+def labelled(access: dict[str, str]) -> list[tuple[str, str]]:
+    """[(label, value)] of what an adapter returned; a name we have no word for stands as the adapter gave it."""
+    return [(str(ACCESS_LABELS.get(name, name.replace("_", " "))), value) for name, value in access.items()]
+
+
 @login_required
 @never_cache
 @require_POST
@@ -239,7 +256,7 @@ def order_access(request: MemberRequest, number: str) -> HttpResponse:
     if not context["has_access"]:
         raise Http404
     try:
-        context["access"] = fulfilment.access_of(context["service"])
+        context["access"] = labelled(fulfilment.access_of(context["service"]))
     except vault.KeyUnavailable:
         logger.exception("order %s: its access details cannot be opened", order.number)
         context["access_error"] = _("The access details cannot be shown at the moment. Please contact our staff.")

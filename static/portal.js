@@ -29,6 +29,15 @@
     input.setSelectionRange(at, at);
   }
 
+  // A printed card's QR code leads here with the code behind the "#", which no server sees. It is taken off the
+  // address at once, so that the browser's history does not keep it.
+  function fillFromFragment() {
+    var input = document.querySelector("input[data-code]");
+    if (!input || location.hash.length < 10) return;
+    try { input.value = group(decodeURIComponent(location.hash.slice(1))); } catch (error) { return; }
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+
   // A form that may be sent only once: the second click finds its buttons resting.
   function onSubmit(event) {
     var form = event.target;
@@ -81,6 +90,8 @@
   }
 
   tellTimeZone();
+  fillFromFragment();
+  window.addEventListener("hashchange", fillFromFragment);
   document.addEventListener("input", onCode);
   document.addEventListener("submit", onSubmit);
   document.addEventListener("click", onClick);

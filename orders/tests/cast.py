@@ -18,7 +18,7 @@ from orders import redemption
 from orders.choices import OrderEventKind, OrderState
 from orders.models import Order, OrderEvent, Service
 
-ACCESS = {"address": "192.0.2.7", "password": "s3cret-access"}
+ACCESS = {"address": "192.0.2.7", "port": "22", "username": "root", "password": "s3cret-access"}
 
 
 def client_of(user: User) -> Client:
