@@ -86,8 +86,7 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
 def _remove_resource(order: Order) -> None:
     try:
         provisioner = get_provisioner(order.provider)
-        external_id = provisioner.find(order.key)
-        if external_id:
-            provisioner.terminate(external_id)
+        if found := provisioner.find(order.key):
+            provisioner.terminate(found.external_id)
     except ProvisionerError as error:
         raise ResourceRemains from error

@@ -6,7 +6,7 @@ import base64
 from uuid import uuid4
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django.fixtures import Settings
 
 from cards import vault
 
@@ -28,7 +28,7 @@ def test_a_code_opens_only_under_its_own_batch_and_serial() -> None:
         vault.BatchVault(key_id, wrapped, uuid4())
 
 
-def test_an_older_master_key_still_opens_and_a_missing_one_is_named(settings: SettingsWrapper) -> None:
+def test_an_older_master_key_still_opens_and_a_missing_one_is_named(settings: Settings) -> None:
     token = uuid4()
     settings.CARD_MASTER_KEYS = key("old", 1)
     key_id, wrapped = vault.new_data_key(token)
@@ -40,7 +40,7 @@ def test_an_older_master_key_still_opens_and_a_missing_one_is_named(settings: Se
         vault.unwrap(key_id, wrapped, token)
 
 
-def test_a_malformed_key_setting_is_named_without_its_value(settings: SettingsWrapper) -> None:
+def test_a_malformed_key_setting_is_named_without_its_value(settings: Settings) -> None:
     settings.CARD_INDEX_KEY = "main:c2VjcmV0"
     with pytest.raises(vault.BadKeySetting, match="CARD_INDEX_KEY") as caught:
         vault.lookup("A" * 25)
