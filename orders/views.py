@@ -43,7 +43,7 @@ TOO_MANY = 429
 class MemberRequest(HttpRequest):
     """A request of somebody who is signed in."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     htmx: HtmxDetails
 
 
