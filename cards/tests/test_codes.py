@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cards import codes
 
-CODE = st.binary(min_size=1, max_size=1).map(lambda _byte: codes.make(1)[0])
+CODE = st.sampled_from(codes.make(50))
 FULL_WIDTH = {chr(point): chr(point + 0xFEE0) for point in range(0x21, 0x7F)}
 
 
