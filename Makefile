@@ -1,5 +1,6 @@
-# The newest of these that can hold the portal; PYTHON=... chooses another.
-PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(if $(shell $(name) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo yes),$(name))))
+# The first of these that can hold the portal; PYTHON=... chooses another.
+FIT = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) -c '$(FIT)' 2>/dev/null && echo $(name))))
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8000

@@ -196,7 +196,9 @@ def beat_child(data_dir: Path) -> Child:
 
 
 def _celery() -> list[str]:
-    return [sys.executable, "-m", "celery", "--quiet", "--app", "pickup_portal"]
+    # Its eight-line warning about root would stand right above the address to visit.
+    quiet_about_root = ["-W", "ignore:You're running the worker"]
+    return [sys.executable, *quiet_about_root, "-m", "celery", "--quiet", "--app", "pickup_portal"]
 
 
 def wait_for_socket(path: Path, seconds: float = 5.0) -> None:

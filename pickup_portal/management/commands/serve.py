@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class Command(BaseCommand):
                 call_command("createcachetable", verbosity=0)
             if demo and not (data_dir / "demo.json").exists():
                 self._say("Making the demo data ...")
-                call_command("seed_demo")
+                call_command("seed_demo", stdout=StringIO())  # what it prints comes with the welcome
             connections.close_all()
             Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
             if not portal.stopping:
