@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import iso_date, staff_named
+from accounts.wakeup import muted
 from cards import actions, generation
 from cards.actions import Validity
 from cards.catalog import product_of
@@ -68,20 +70,21 @@ class Command(CardCommand):
         wait: bool,
         **options: Any,
     ) -> dict[str, Any]:
-        batch = actions.create_batch(
-            product_type=ProductType(product_type),
-            name=name,
-            line=line_named(line),
-            spec=spec_of(product_type, spec),
-            term_months=term,
-            quantity=quantity,
-            validity=Validity.until(valid_until) if valid_until else Validity.months(valid_months or 0),
-            windows_policy=WindowsPolicy(windows),
-            reference_price=amount(price) if price is not None else None,
-            created_by=staff_named(actor) if actor else None,
-            request_token=token,
-            note=note,
-        )
+        with muted() if wait else nullcontext():
+            batch = actions.create_batch(
+                product_type=ProductType(product_type),
+                name=name,
+                line=line_named(line),
+                spec=spec_of(product_type, spec),
+                term_months=term,
+                quantity=quantity,
+                validity=Validity.until(valid_until) if valid_until else Validity.months(valid_months or 0),
+                windows_policy=WindowsPolicy(windows),
+                reference_price=amount(price) if price is not None else None,
+                created_by=staff_named(actor) if actor else None,
+                request_token=token,
+                note=note,
+            )
         if wait:
             generation.run_to_end(batch.pk)
         return batch_facts(batch_numbered(str(batch.pk)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import code_from_stdin, staff_named, user_named
+from accounts.wakeup import muted
 from orders import fulfilment, redemption
 from orders.command import OrderCommand, order_facts, order_numbered
 
@@ -46,7 +48,8 @@ class Command(OrderCommand):
             return preview_facts(redemption.preview(code=code, member=user))
         if os:
             image = image_called(os, redemption.preview(code=code, member=user))
-        order = redemption.redeem(code=code, member=user, image_id=image, hostname=hostname, actor=actor)
+        with muted() if wait else nullcontext():
+            order = redemption.redeem(code=code, member=user, image_id=image, hostname=hostname, actor=actor)
         if wait:
             fulfilment.run(order.pk)
         return order_facts(order_numbered(order.number))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from accounts.command import staff_named
+from accounts.wakeup import muted
 from orders import actions, fulfilment
 from orders.command import OrderCommand, order_facts, order_numbered
 
@@ -22,7 +24,8 @@ class Command(OrderCommand):
 
     def run(self, *, number: str, actor: str, note: str, wait: bool, **options: Any) -> dict[str, Any]:
         order = order_numbered(number)
-        actions.retry_order(order=order, actor=staff_named(actor), note=note)
+        with muted() if wait else nullcontext():
+            actions.retry_order(order=order, actor=staff_named(actor), note=note)
         if wait:
             fulfilment.run(order.pk)
         return order_facts(order_numbered(number))
