@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import certifi
 import httpx
 
 from .base import OutcomeUnknown, PermanentError, TransientError
@@ -37,10 +39,19 @@ class Http:
     `OutcomeUnknown`. Error texts name no header, no body and no query.
     """
 
-    def __init__(self, *, timeout: float, allow_private: bool = False, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        allow_private: bool = False,
+        ca_file: str | None = None,
+        client_cert: tuple[str, str] | None = None,
+    ) -> None:
         self.timeout = timeout
         self.allow_private = allow_private
-        self.verify: Any = httpx.create_ssl_context(verify=ca_file or True, trust_env=False)
+        self.verify = ssl.create_default_context(cafile=ca_file or certifi.where())
+        if client_cert:
+            self.verify.load_cert_chain(*client_cert)
 
     def send(
         self,

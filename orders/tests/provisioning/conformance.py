@@ -34,6 +34,7 @@ from orders.provisioning.base import (
     TransientError,
 )
 from orders.provisioning.registry import get_provisioner
+from pickup_portal.lifeline import tied_to_this_process
 
 NAME = "under-test"
 PASSWORD = "Xk7-conformance-secret"
@@ -124,6 +125,7 @@ class Caller:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            preexec_fn=tied_to_this_process(),
         )
         job = {"provisioner": NAME, "config": config, "request": asdict(request) | {"key": str(request.key)}}
         self._say(json.dumps(job))

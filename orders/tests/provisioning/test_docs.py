@@ -7,11 +7,15 @@ import re
 import pytest
 from django.conf import settings
 
-from orders.provisioning import base, simulator, webhook
+from orders.provisioning import base, lxd, simulator, webhook
 from orders.provisioning.simulated_plane import FAULTS
 
 TEXT = (settings.BASE_DIR / "docs" / "adapters.md").read_text()
-BACKENDS: list[type[base.Provisioner]] = [simulator.SimulatorProvisioner, webhook.WebhookProvisioner]
+BACKENDS: list[type[base.Provisioner]] = [
+    simulator.SimulatorProvisioner,
+    webhook.WebhookProvisioner,
+    lxd.LxdProvisioner,
+]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

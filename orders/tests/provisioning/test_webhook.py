@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from orders.provisioning import simulated_plane
 from orders.provisioning.base import OutcomeUnknown, PermanentError, Provisioner, TransientError
 from orders.provisioning.webhook import WebhookProvisioner, sign
+from pickup_portal.lifeline import tied_to_this_process
 
 from .conformance import NAME, ConformanceCases, FarSide, request_for, until_ready
 
@@ -37,6 +38,7 @@ class ReceiverFarSide(FarSide):
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                preexec_fn=tied_to_this_process(),
             )
         assert self.process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/hook"
