@@ -63,6 +63,8 @@ class LxdProvisioner(Provisioner):
         name = _name(request.key)
         instance = self._instance(name, request.key) or self._create(name, request)
         if not instance["config"].get(ADDRESS):
+            if self._busy(name):
+                return InProgress(name, timedelta(seconds=2))
             if instance["status"] != "Running":
                 self._act(name, "start")
             self._set_up(name, request)
@@ -197,6 +199,12 @@ class LxdProvisioner(Provisioner):
     def _act(self, name: str, action: str) -> None:
         body = {"action": action, "timeout": int(self.timeout), "force": action == "stop"}
         self._call("PUT", f"instances/{quote(name, safe='')}/state", body)
+
+    def _busy(self, name: str) -> bool:
+        """Whether LXD is still carrying something out on it: our create whose answer was lost, or another worker's."""
+        running = (self._call("GET", "operations?recursion=1") or {}).get("running") or []
+        path = f"/1.0/instances/{name}"
+        return any(path in ((operation.get("resources") or {}).get("instances") or []) for operation in running)
 
     # --- looking ------------------------------------------------------------------------------------------------
     def _instance(self, name: str, key: UUID | None = None) -> dict[str, Any] | None:

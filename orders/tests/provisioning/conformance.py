@@ -108,12 +108,17 @@ def until_ready(provisioner: Provisioner, request: ProvisionRequest, *, within: 
     """What the portal's worker does: ask, wait as told, ask again."""
     deadline = time.monotonic() + within
     while True:
-        outcome: Outcome = provisioner.ensure(request)
+        outcome: Outcome | None = None
+        try:
+            outcome = provisioner.ensure(request)
+        except TransientError:
+            if time.monotonic() > deadline:
+                raise
         if isinstance(outcome, Ready):
             return outcome
-        assert outcome.external_id
+        assert outcome is None or outcome.external_id
         assert time.monotonic() < deadline, "never became ready"
-        time.sleep(min(outcome.check_after.total_seconds(), 1))
+        time.sleep(min(outcome.check_after.total_seconds(), 1) if outcome else 0.5)
 
 
 class Caller:
