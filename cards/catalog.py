@@ -61,11 +61,14 @@ class BareMetalSpec(SpecForm):
             )
 
 
+SpecFormClass = type[SpecForm]  # inside Product the name `type` means its field
+
+
 @dataclass(frozen=True)
 class Product:
     type: ProductType
     needs_os: bool
-    spec_form: type[SpecForm]
+    spec_form: SpecFormClass
     offered: str  # the field of Line that says whether the line offers it
 
 

@@ -32,8 +32,8 @@ def id_in(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 
-class LineChoice(forms.ModelChoiceField):
-    def label_from_instance(self, line: Any) -> str:
+class LineChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, line: Line) -> str:
         return f"{line.name} ({line.region})" if line.region and line.region not in line.name else line.name
 
 

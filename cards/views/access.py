@@ -19,7 +19,7 @@ from accounts.models import User
 class StaffRequest(HttpRequest):
     """A request that `staff_view` let through."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     htmx: HtmxDetails
 
 

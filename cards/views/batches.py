@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Q
 from django.http import HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
@@ -43,22 +45,23 @@ def batch_list(request: StaffRequest) -> HttpResponseBase:
 
 def _turned(params: QueryDict, oldest_first: bool) -> str:
     """The same list from its other end."""
-    query = QueryDict(mutable=True)
-    query.update({name: value for name, value in params.items() if name not in ("sort", "before", "after")})
+    query = params.copy()
+    for name in ("sort", "before", "after"):
+        query.pop(name, None)
     if not oldest_first:
         query["sort"] = "id"
     return f"?{query.urlencode()}"
 
 
-def _narrowed(batches: BatchQuerySet, chosen: dict[str, object]) -> BatchQuerySet:
+def _narrowed(batches: BatchQuerySet, chosen: dict[str, Any]) -> BatchQuerySet:
     if "type" in chosen:
         batches = batches.filter(product_type=chosen["type"])
     if "line" in chosen:
         batches = batches.filter(line=chosen["line"])
     if "status" in chosen:
-        batches = batches.shown_as(str(chosen["status"]))
+        batches = batches.shown_as(chosen["status"])
     if "q" in chosen:
-        text = str(chosen["q"])
+        text = chosen["q"]
         named = Q(name__icontains=text)
         batches = batches.filter(named if (pk := id_in(text)) is None else named | Q(pk=pk))
     return batches
