@@ -242,6 +242,8 @@ class SimulatedPlane:
             db.row_factory = sqlite3.Row
             if not db.execute("PRAGMA user_version").fetchone()[0]:
                 self._set_up(db)
+            # A killed process loses nothing; only a power cut may lose the last moments of a simulation.
+            db.execute("PRAGMA synchronous = NORMAL")
             yield db
         finally:
             db.close()

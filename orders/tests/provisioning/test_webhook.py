@@ -140,7 +140,7 @@ def test_odd_answers(status: int, body: bytes, error: type[Exception]) -> None:
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Odd) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         provisioner: Provisioner = webhook(f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(error):
             provisioner.ensure(request_for("cloud_server"))
