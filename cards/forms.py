@@ -10,7 +10,6 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -152,7 +151,7 @@ class BatchForm(forms.Form):
             initial=quantity.initial,
             min_value=1,
             max_value=most,
-            help_text=_("At most %(most)s cards.") % {"most": intcomma(most)},
+            help_text=_("At most %(most)s cards.") % {"most": f"{most:,}"},
         )
         if not product.needs_os:
             del self.fields["windows_policy"]
