@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.utils import timezone
 
@@ -88,5 +89,5 @@ def _remove_resource(order: Order) -> None:
         provisioner = get_provisioner(order.provider)
         if found := provisioner.find(order.key):
             provisioner.terminate(found.external_id)
-    except ProvisionerError as error:
+    except (ProvisionerError, ImproperlyConfigured) as error:
         raise ResourceRemains from error

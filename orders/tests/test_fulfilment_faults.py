@@ -1,0 +1,167 @@
+"""What becomes of an order when the control plane misbehaves: never lost, never opened twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.tests.factories import UserFactory
+from cards import vault
+from cards.choices import CardStatus
+from cards.tests.factories import make_batch
+from orders import fulfilment
+from orders.actions import cancel_order, retry_order
+from orders.choices import AttemptOutcome, OrderState
+from orders.exceptions import ResourceRemains
+from orders.models import Order, Service
+from orders.provisioning.base import Ready
+from orders.provisioning.registry import get_provisioner
+from orders.provisioning.simulator import Simulator
+
+from .cast import place_order
+from .simulated import plane  # noqa: F401  (a fixture)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def order(plane: Simulator) -> Order:  # noqa: F811
+    batch, codes = make_batch()
+    return place_order(code=codes[0], member=UserFactory.create(), image_id=batch.line.images.get().pk)
+
+
+def run_again(order: Order) -> Order:
+    """The pause is over: one more attempt."""
+    Order.objects.filter(pk=order.pk).update(next_attempt_at=timezone.now())
+    assert fulfilment.run(order.pk)
+    order.refresh_from_db()
+    return order
+
+
+def outcomes(order: Order) -> list[str]:
+    return list(order.provisioning_attempts.order_by("id").values_list("outcome", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "made"),
+    [
+        ("transient", AttemptOutcome.TRANSIENT, 0),
+        ("no_capacity", AttemptOutcome.TRANSIENT, 0),
+        ("lost_reply", AttemptOutcome.UNKNOWN, 1),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_opens_once(
+    order: Order,
+    plane: Simulator,  # noqa: F811
+    fault: str,
+    outcome: AttemptOutcome,
+    made: int,
+) -> None:
+    plane.arm(fault)
+    before = timezone.now()
+    run_again(order)
+    assert order.state == OrderState.PROVISIONING
+    assert order.next_attempt_at > before + timedelta(seconds=1)
+    assert len(plane.resources(key=order.key)) == made
+    run_again(order)
+    assert order.state == OrderState.ACTIVE
+    assert outcomes(order) == [outcome, AttemptOutcome.READY]
+    (resource,) = plane.resources(key=order.key, deleted=True)
+    assert order.service.external_id == order.external_id == resource.external_id
+
+
+def test_a_server_that_takes_its_time_costs_no_attempts(order: Order, plane: Simulator, settings: Settings) -> None:  # noqa: F811
+    settings.PROVISIONERS["simulator"]["OPTIONS"] = {"delay": 3600}
+    for _ in range(settings.ORDER_MAX_ATTEMPTS + 2):
+        run_again(order)
+    assert (order.state, order.attempts) == (OrderState.PROVISIONING, 0)
+    assert len(plane.resources(key=order.key)) == 1
+    Order.objects.filter(pk=order.pk).update(deadline=timezone.now())
+    assert run_again(order).state == OrderState.NEEDS_ATTENTION
+
+
+def test_patience_ends_with_a_person(order: Order, plane: Simulator, settings: Settings) -> None:  # noqa: F811
+    settings.ORDER_MAX_ATTEMPTS = 3
+    plane.arm("no_capacity", times=None)
+    for _ in range(3):
+        run_again(order)
+    assert order.state == OrderState.NEEDS_ATTENTION
+    assert "capacity" in order.last_error
+    assert fulfilment.run(order.pk) is False
+
+
+def test_refused_then_restarted_by_staff(order: Order, plane: Simulator) -> None:  # noqa: F811
+    plane.arm("fail")
+    assert run_again(order).state == OrderState.FAILED
+    retry_order(order=order, actor=None)
+    assert run_again(order).state == OrderState.ACTIVE
+    assert len(plane.resources()) == 1
+
+
+def test_cancelling_removes_what_a_lost_reply_left_behind(order: Order, plane: Simulator) -> None:  # noqa: F811
+    plane.arm("lost_reply")
+    run_again(order)
+    Order.objects.filter(pk=order.pk).update(state=OrderState.NEEDS_ATTENTION)
+    card = order.card
+    assert card is not None
+    plane.arm("transient", verb="terminate", key=None)
+    with pytest.raises(ResourceRemains):
+        cancel_order(order=order, actor=None)
+    card.refresh_from_db()
+    assert (card.status, len(plane.resources())) == (CardStatus.USED, 1)
+    cancel_order(order=order, actor=None)
+    card.refresh_from_db()
+    assert (order.state, card.status, plane.resources()) == (OrderState.CANCELLED, CardStatus.UNUSED, [])
+
+
+def test_an_order_of_a_provisioner_that_is_configured_no_more(order: Order, settings: Settings) -> None:
+    settings.PROVISIONERS = {}
+    assert run_again(order).state == OrderState.PROVISIONING
+    assert "No provisioner 'simulator'" in order.last_error
+    Order.objects.filter(pk=order.pk).update(state=OrderState.NEEDS_ATTENTION)
+    with pytest.raises(ResourceRemains):
+        cancel_order(order=order, actor=None)
+
+
+def test_a_worker_that_wakes_after_the_cancellation_opens_nothing(order: Order, plane: Simulator) -> None:  # noqa: F811
+    plane.arm("lost_reply")
+    run_again(order)
+    zombie = fulfilment.request_for(order)
+    Order.objects.filter(pk=order.pk).update(state=OrderState.NEEDS_ATTENTION)
+    cancel_order(order=order, actor=None)
+    with pytest.raises(Exception, match="terminated"):
+        get_provisioner("simulator").ensure(zombie)
+    assert plane.resources() == []
+
+
+def test_an_answer_that_comes_after_the_lease_writes_nothing(order: Order, plane: Simulator) -> None:  # noqa: F811
+    late = fulfilment.claim(order.pk)
+    assert late is not None
+    Order.objects.filter(pk=order.pk).update(lease_until=timezone.now())
+    run_again(order)
+    assert order.state == OrderState.ACTIVE
+    assert fulfilment.record_ready(late, Ready("sim-somebody-else", {"address": "203.0.113.99"})) is False
+    assert Service.objects.get().external_id == plane.resources()[0].external_id
+
+
+def test_the_password_is_sealed_and_nowhere_else(
+    order: Order,
+    plane: Simulator,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    password = vault.initial_password(order.key)
+    with caplog.at_level("DEBUG"):
+        for fault in ("transient", "lost_reply", "no_capacity"):
+            plane.arm(fault)
+            run_again(order)
+        run_again(order)
+    service = Service.objects.get()
+    assert fulfilment.access_of(service)["password"] == password
+    assert password not in caplog.text
+    assert password.encode() not in bytes(service.access)
+    kept = [order.last_error, *order.provisioning_attempts.values_list("error", flat=True)]
+    kept += order.events.values_list("note", flat=True)
+    assert not any(password in text for text in kept)
