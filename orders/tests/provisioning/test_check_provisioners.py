@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from orders.provisioning.simulator import Simulator
+from accounts.tests.factories import UserFactory
+from cards.tests.factories import make_batch
+from orders import fulfilment
+from orders.choices import OrderState, ServiceState
+from orders.models import Service
+from orders.provisioning.simulator import Simulator, SimulatorProvisioner
+from orders.tests.cast import place_order, put_into
+
+from .conformance import request_for
 
 BACKEND = "orders.provisioning.simulator.SimulatorProvisioner"
 
@@ -57,3 +65,25 @@ def test_wrong_settings_are_trouble_too(settings: Any) -> None:
         run()
     with pytest.raises(CommandError, match="unheard-of"):
         run("unheard-of")
+
+
+@pytest.mark.django_db
+def test_orphans_are_what_no_order_wants() -> None:
+    batch, codes = make_batch()
+    image = batch.line.images.get().pk
+    kept, returned, ended = (place_order(code=code, member=UserFactory.create(), image_id=image) for code in codes)
+    provisioner = SimulatorProvisioner("good", {"delay": 0})
+    for order in (kept, returned, ended):  # kept stays pending, without a service
+        provisioner.ensure(fulfilment.request_for(order))
+    stray = request_for("cloud_server")
+    provisioner.ensure(stray)
+    put_into(returned, OrderState.CANCELLED, card=None, returned_card=returned.card)
+    put_into(ended, OrderState.ACTIVE)
+    Service.objects.filter(order=ended).update(state=ServiceState.TERMINATED)
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="In trouble: good"):
+        call_command("check_provisioners", "--orphans", "--json", stdout=out)
+    good, also_good = json.loads(out.getvalue())
+    assert good["orphans"] == sorted(map(str, (returned.key, ended.key, stray.key)))
+    assert (also_good["ok"], also_good["orphans"]) == (True, [])
+    assert len(Simulator().resources()) == 4, "listed, never deleted"
