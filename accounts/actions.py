@@ -49,3 +49,9 @@ def record_entry(
         reason=reason,
         created_by=created_by,
     )
+
+
+def set_preferences(*, user: User, language: str, time_zone: str) -> None:
+    """The language and zone a person wants pages in; empty: as the browser says."""
+    user.language, user.time_zone = language, time_zone
+    user.save(update_fields=["language", "time_zone"])

@@ -5,6 +5,7 @@ from typing import Any
 
 from allauth.account import forms as allauth_forms
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from .models import User
@@ -34,8 +35,12 @@ class ProfileForm(forms.ModelForm[User]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["language"].choices = [("", _("As my browser says")), *User._meta.get_field("language").choices]
-        self.fields["time_zone"].choices = [("", _("As my browser says")), *zones()]
+        as_browser = ("", _("As my browser says"))
+        languages, time_zones = self.fields["language"], self.fields["time_zone"]
+        assert isinstance(languages, forms.ChoiceField)  # noqa: S101  (for the type checker)
+        assert isinstance(time_zones, forms.ChoiceField)  # noqa: S101
+        languages.choices = [as_browser, *settings.LANGUAGES]
+        time_zones.choices = [as_browser, *zones()]
 
 
 def zones() -> list[tuple[str, list[tuple[str, str]]]]:
