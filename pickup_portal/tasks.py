@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from celery import shared_task
-from celery.signals import celeryd_init, worker_process_init, worker_ready
+from celery.signals import beat_init, worker_init, worker_process_init, worker_ready
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 
 from .checks import refuse_unfit_settings
 from .lifeline import die_with_parent
@@ -21,9 +22,13 @@ def heartbeat() -> None:
     cache.set(HEARTBEAT_KEY, time.time(), HEARTBEAT_KEPT_SECONDS)
 
 
-@celeryd_init.connect
+@worker_init.connect
+@beat_init.connect
 def refuse_development_settings(**kwargs: object) -> None:
-    refuse_unfit_settings()
+    try:
+        refuse_unfit_settings()
+    except ImproperlyConfigured as error:
+        raise SystemExit(str(error)) from None  # Celery logs any other exception of a handler and goes on
 
 
 @worker_process_init.connect

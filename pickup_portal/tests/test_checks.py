@@ -120,9 +120,9 @@ def test_a_misspelt_environment_is_refused(settings: Settings) -> None:
     assert ids(check_choices()) == ["portal.E003"]
 
 
-def run_check(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | extra
-    command = [sys.executable, "manage.py", *arguments]
+    command = [sys.executable, *arguments]
     return subprocess.run(
         command, cwd=django_settings.BASE_DIR, env=env, capture_output=True, text=True, timeout=60, check=False
     )
@@ -130,7 +130,8 @@ def run_check(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]
 
 def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) -> None:
     secret = {"secret": base64.b64encode(secrets.token_bytes(32)).decode()}
-    done = run_check(
+    done = run_python(
+        "manage.py",
         "check",
         "--deploy",
         "--fail-level=WARNING",
@@ -150,8 +151,23 @@ def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) 
 
 
 def test_production_with_nothing_set_is_refused_without_making_keys(tmp_path: Path) -> None:
-    done = run_check("check", PORTAL_ENV="production", PORTAL_DATA_DIR=str(tmp_path))
+    done = run_python("manage.py", "check", PORTAL_ENV="production", PORTAL_DATA_DIR=str(tmp_path))
     assert done.returncode == 1
     for expected in ("E001", "E011", "E013", "E014", "E015"):
         assert f"portal.{expected}" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "gunicorn", "-c", "python:pickup_portal.gunicorn_conf", "--bind", "127.0.0.1:0"],
+        ["-m", "celery", "-A", "pickup_portal", "worker"],
+        ["-m", "celery", "-A", "pickup_portal", "beat", "--scheduler", "celery.beat:Scheduler", "--pidfile="],
+    ],
+    ids=["web", "worker", "beat"],
+)
+def test_no_process_starts_on_unfit_production_settings(tmp_path: Path, command: list[str]) -> None:
+    done = run_python(*command, PORTAL_ENV="production", PORTAL_DATA_DIR=str(tmp_path))
+    assert done.returncode not in (0, None)
+    assert "The portal refuses to start." in done.stdout + done.stderr
