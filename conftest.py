@@ -89,13 +89,13 @@ def start_process(portal_env: dict[str, str]) -> Iterator[Callable[..., subproce
 
 @pytest.fixture
 def celery_worker_process(start_process: Callable[..., subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
-    """A real worker with the scheduler inside (-B), on an empty queue."""
+    """A real worker, and a scheduler beside it, on an empty queue."""
     from pickup_portal.celery import app
 
     app.control.purge()
-    schedule = str(settings.DATA_DIR / "test-beat")
-    options = ["--without-gossip", "--without-mingle", "-B", "--schedule", schedule, "--loglevel", "WARNING"]
-    return start_process("-m", "celery", "--quiet", "--app", "pickup_portal", "worker", *options)
+    celery = ["-m", "celery", "--quiet", "--app", "pickup_portal"]
+    start_process(*celery, "beat", "--scheduler", "celery.beat:Scheduler", "--loglevel", "ERROR")
+    return start_process(*celery, "worker", "--without-gossip", "--without-mingle", "--loglevel", "ERROR")
 
 
 # --- Browser ----------------------------------------------------------------------------------------------------

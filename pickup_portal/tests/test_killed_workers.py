@@ -28,9 +28,8 @@ QUICK = {"ORDER_LEASE_SECONDS": "3", "GENERATION_STALLED_SECONDS": "1", "SWEEP_S
 @pytest.fixture
 def start_worker(start_process: Callable[..., subprocess.Popen[bytes]]) -> Callable[[], subprocess.Popen[bytes]]:
     """Beat runs on; each call starts a real worker."""
-    start_process(
-        "-m", "celery", "--quiet", "--app", "pickup_portal", "beat", "--scheduler", "celery.beat:Scheduler", **QUICK
-    )
+    celery = ["-m", "celery", "--quiet", "--app", "pickup_portal"]
+    start_process(*celery, "beat", "--scheduler", "celery.beat:Scheduler", **QUICK)
     options = ["--without-gossip", "--without-mingle", "--concurrency", "2", "--loglevel", "ERROR"]
 
     def start() -> subprocess.Popen[bytes]:
