@@ -11,4 +11,5 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return bool(settings.SIGN_UP == "open")
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
-        return reverse("staff:home") if request.user.is_staff else reverse("home")
+        to_backend = request.user.is_staff and settings.PORTAL_SURFACE != "members"
+        return reverse("staff:home") if to_backend else reverse("home")

@@ -73,10 +73,12 @@ def _menu(items: tuple[NavItem, ...], request: HttpRequest) -> list[dict[str, An
 
 
 def portal(request: HttpRequest) -> dict[str, Any]:
+    in_backend = getattr(getattr(request, "user", None), "is_staff", False) and settings.PORTAL_SURFACE != "members"
     return {
         "portal": {
             "title": settings.SITE_NAME or settings.PORTAL_TITLE,
             "surface": settings.PORTAL_SURFACE,
+            "account_base": "base_staff.html" if in_backend else "base_member.html",
             "languages": settings.LANGUAGES,
             "currency": settings.CURRENCY,
             "sign_up": settings.SIGN_UP == "open",

@@ -13,6 +13,7 @@ from django.template import engines
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.adapter import AccountAdapter
 from accounts.models import User
 from pickup_portal.templatetags import portal
 
@@ -169,3 +170,10 @@ def test_a_field_is_wired_for_screen_readers() -> None:
     shown = render("{% field form.time_zone %}", form=ProfileForm())
     assert '<label class="form-label" for="id_time_zone">' in shown
     assert 'class="form-select"' in shown
+
+
+def test_staff_who_sign_in_where_only_members_are_served_find_a_page(settings, rf, sam) -> None:
+    settings.PORTAL_SURFACE = "members"
+    request = rf.get("/")
+    request.user = sam
+    assert AccountAdapter(request).get_login_redirect_url(request) == reverse("home")
