@@ -12,7 +12,7 @@ from . import audit
 from .actions import require_whole
 from .choices import AuditAction, CardStatus
 from .codes import group
-from .models import Batch, Card
+from .models import Batch, Card, CardQuerySet
 from .vault import BatchVault
 
 
@@ -25,7 +25,7 @@ def download_txt(
     vault.KeyUnavailable when the batch's master key is not configured.
     """
     require_whole(batch)
-    vault = BatchVault(batch.key_id, batch.wrapped_key, batch.request_token)
+    vault = BatchVault.of(batch)
     with transaction.atomic():
         count = _handed_out(batch).count()
         audit.record(
@@ -34,7 +34,7 @@ def download_txt(
     return _lines(batch, vault, chunk)
 
 
-def _handed_out(batch: Batch):  # type: ignore[no-untyped-def]
+def _handed_out(batch: Batch) -> CardQuerySet:
     return Card.objects.filter(batch=batch, status=CardStatus.UNUSED, sealed__isnull=False)
 
 
@@ -46,5 +46,5 @@ def _lines(batch: Batch, vault: BatchVault, chunk: int) -> Iterator[bytes]:
         )
         if not page:
             return
-        yield "".join(f"{group(vault.open(serial, sealed))}\r\n" for serial, sealed in page).encode()
+        yield "".join(f"{group(vault.open(serial, bytes(sealed or b'')))}\r\n" for serial, sealed in page).encode()
         after = page[-1][0]

@@ -68,7 +68,7 @@ CardRow = tuple[bytes, int, bytes, str]
 
 def make_rows(batch: Batch, first: int, count: int) -> list[CardRow]:
     """`count` new cards as (lookup, serial, sealed, last4), sorted by look-up value: the index fills faster so."""
-    vault = BatchVault(batch.key_id, batch.wrapped_key, batch.request_token)
+    vault = BatchVault.of(batch)
     made = codes.make(count)
     rows = [
         (index, serial, vault.seal(serial, code), code[-4:])

@@ -14,6 +14,7 @@ import hmac
 import json
 import os
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -21,6 +22,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 from .codes import ALPHABET
+
+if TYPE_CHECKING:
+    from .models import Batch
 
 NONCE = 12
 
@@ -97,6 +101,10 @@ class BatchVault:
         self._cipher = AESGCM(unwrap(key_id, bytes(wrapped), token))
         self._token = token.bytes
         self._key_id = key_id
+
+    @classmethod
+    def of(cls, batch: Batch) -> BatchVault:
+        return cls(batch.key_id, bytes(batch.wrapped_key), batch.request_token)
 
     def seal(self, serial: int, code: str) -> bytes:
         nonce = os.urandom(NONCE)

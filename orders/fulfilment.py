@@ -182,7 +182,9 @@ def record_failed(claimed: Claim, error: str) -> bool:
 
 def pause(attempts: int) -> timedelta:
     """How long to wait after so many failed attempts: doubling, capped."""
-    return min(settings.ORDER_BACKOFF_BASE * 2 ** max(0, attempts - 1), settings.ORDER_BACKOFF_CAP)
+    base: timedelta = settings.ORDER_BACKOFF_BASE
+    cap: timedelta = settings.ORDER_BACKOFF_CAP
+    return min(base * float(2 ** max(0, attempts - 1)), cap)
 
 
 def _hand_over(claimed: Claim, outcome: AttemptOutcome, error: str) -> bool:

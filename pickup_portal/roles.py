@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 READ = (
-    "cards.view_batch", "cards.view_card", "cards.view_carduse", "cards.view_line", "cards.view_image",
-    "cards.view_operatingsystem", "cards.view_servermodel", "orders.view_order", "orders.view_service",
+    "cards.view_batch",
+    "cards.view_card",
+    "cards.view_carduse",
+    "cards.view_line",
+    "cards.view_image",
+    "cards.view_operatingsystem",
+    "cards.view_servermodel",
+    "orders.view_order",
+    "orders.view_service",
 )
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -13,5 +20,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     "supervisor": (*READ, "cards.disable_batch", "cards.extend_batch", "orders.return_card"),
     "operator": (*READ, "orders.retry_order", "orders.return_card", "orders.redeem_for_member"),
     "support": READ,
-    "auditor": (*READ, "cards.view_audit_trail", "cards.view_auditevent", "accounts.view_ledgerentry", "accounts.view_user"),
+    "auditor": (
+        *READ,
+        "cards.view_audit_trail",
+        "cards.view_auditevent",
+        "accounts.view_ledgerentry",
+        "accounts.view_user",
+    ),
 }

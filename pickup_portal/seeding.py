@@ -221,7 +221,7 @@ def _close_batch(wanted: DemoBatch, staff: User) -> None:
 
 
 def _code_of(card: Card, batch: Batch) -> str:
-    return BatchVault(batch.key_id, batch.wrapped_key, batch.request_token).open(card.serial, bytes(card.sealed or b""))
+    return BatchVault.of(batch).open(card.serial, bytes(card.sealed or b""))
 
 
 # --- uses -------------------------------------------------------------------------------------------------------------

@@ -297,4 +297,4 @@ LOGGING = {
     "loggers": {"django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
 }
 
-PORTAL_TITLE = _("Pickup cards")
+PORTAL_TITLE = _("Pickup card portal")

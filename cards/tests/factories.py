@@ -119,6 +119,6 @@ def make_batch(**kw: Any) -> tuple[Batch, list[str]]:
 
 def codes_of(batch: Batch) -> list[str]:
     """The plain codes of the batch's unused cards, in order of serial."""
-    vault = BatchVault(batch.key_id, batch.wrapped_key, batch.request_token)
+    vault = BatchVault.of(batch)
     sealed = batch.cards.filter(sealed__isnull=False).exclude(status=CardStatus.USED).order_by("serial")
     return [vault.open(serial, value) for serial, value in sealed.values_list("serial", "sealed")]

@@ -15,5 +15,5 @@ class Command(CardCommand):
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("batch", help="ID or number of the batch.")
 
-    def run(self, *, batch: str, **options: Any) -> dict[str, Any]:
-        return batch_facts(batch_numbered(batch))
+    def run(self, **options: Any) -> dict[str, Any]:
+        return batch_facts(batch_numbered(options["batch"]))
