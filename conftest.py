@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +85,8 @@ def start_process(portal_env: dict[str, str]) -> Iterator[Callable[..., subproce
 
     yield start
     for process in started:
-        process.kill()  # a worker's pool dies with it, see lifeline.py
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and its children, who hold connections to the database
         process.wait()
 
 
