@@ -143,7 +143,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1.5,
     "unacked_restore_throttle": 1,
     # A publisher gives up at once: the sweep makes good what it could not say.
-    "max_retries": 1,
+    "max_retries": 0,
     "interval_start": 0,
     "interval_step": 0.1,
     "interval_max": 0.1,
