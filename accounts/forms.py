@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import zoneinfo
 from typing import Any
 
 from allauth.account import forms as allauth_forms
@@ -8,6 +7,7 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
+from .middleware import all_zones
 from .models import User
 
 
@@ -46,7 +46,7 @@ class ProfileForm(forms.ModelForm[User]):
 def zones() -> list[tuple[str, list[tuple[str, str]]]]:
     """The zones people live in, grouped by continent."""
     groups: dict[str, list[tuple[str, str]]] = {}
-    for name in sorted(zoneinfo.available_timezones()):
+    for name in sorted(all_zones()):
         area, _slash, place = name.partition("/")
         if not place or area in ("Etc", "SystemV", "US", "Canada", "Mexico", "Brazil", "Chile", "posix", "right"):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Callable
+from functools import cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -34,6 +35,10 @@ class PreferencesMiddleware:
 
 def known_zone(name: str) -> zoneinfo.ZoneInfo | None:
     """The IANA zone of that name, or None: the name comes from a browser and may be anything."""
-    if not name or name not in zoneinfo.available_timezones():
-        return None
-    return zoneinfo.ZoneInfo(name)
+    return zoneinfo.ZoneInfo(name) if name in all_zones() else None
+
+
+@cache
+def all_zones() -> frozenset[str]:
+    """Read once per process: it walks the whole zone database, and every request asks."""
+    return frozenset(zoneinfo.available_timezones())
