@@ -1,0 +1,155 @@
+"""`bench` measures what it says, changes nothing it does not say, and fails when a page fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.core.management.base import CommandError
+from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import User
+from accounts.tests.commands import run, run_json
+from accounts.tests.factories import UserFactory
+from accounts.wakeup import muted
+from cards import actions
+from cards.choices import CardStatus, ProductType
+from cards.models import AuditEvent, Batch, Card, Line
+from cards.tests.factories import make_batch
+from orders import fulfilment, redemption, views
+from orders.choices import OrderState
+from orders.models import Order
+from pickup_portal import benchmark
+
+pytestmark = pytest.mark.django_db
+
+CONSENT = "--i-know-it-makes-cards-and-orders"
+
+
+@pytest.fixture(autouse=True)
+def plane(settings: Settings, tmp_path: Path) -> None:
+    settings.SIMULATOR_LEDGER = str(tmp_path / "plane.sqlite3")
+    options = {"delay": 0}
+    settings.PROVISIONERS = {
+        "simulator": {"BACKEND": "orders.provisioning.simulator.SimulatorProvisioner", "OPTIONS": options}
+    }
+
+
+@pytest.fixture
+def somebody_with_an_order() -> User:
+    UserFactory.create(superuser=True)
+    member = UserFactory.create()
+    with muted():
+        _batch, codes = make_batch(product_type=ProductType.VIRTUAL_HOST)
+        order = redemption.redeem(code=codes[0], member=member)
+    fulfilment.run(order.pk)
+    order.refresh_from_db()
+    assert order.state == OrderState.ACTIVE
+    return member
+
+
+def test_every_page_is_measured(somebody_with_an_order: User) -> None:
+    result = run_json("bench", "pages", "-n", 1)
+    rows = {(row["page"], row["who"]): row for row in result["pages"]}
+    assert {row["status"] for row in rows.values()} <= {200, 302}
+    assert {("home", "visitor"), ("home", "member"), ("orders:detail", "member"), ("staff:batch-list", "staff")} <= set(
+        rows
+    )
+    assert result["post_only"] == ["staff-orders:retry", "staff:batch-quote", "orders:access"]
+    home = rows["home", "member"]
+    assert home["queries"] > 0
+    assert home["kb"] > home["gzip_kb"] > 0
+    assert home["p95_ms"] >= home["median_ms"] > 0
+
+
+def test_measuring_pages_changes_nothing(somebody_with_an_order: User) -> None:
+    before = [User.objects.values_list("pk", "last_login"), AuditEvent.objects.values_list("pk"), Session.objects.all()]
+    before = [list(rows) for rows in before]
+    run("bench", "pages", "-n", 1)
+    assert [
+        list(User.objects.values_list("pk", "last_login")),
+        list(AuditEvent.objects.values_list("pk")),
+        list(Session.objects.all()),
+    ] == before
+
+
+def test_queries_are_counted_as_django_counts_them(
+    somebody_with_an_order: User, django_assert_num_queries: object
+) -> None:
+    row = next(row for row in run_json("bench", "pages", "-n", 1)["pages"] if row["page"] == "orders:list")
+    client = Client()
+    client.force_login(somebody_with_an_order)
+    with django_assert_num_queries(row["queries"]):  # type: ignore[operator]
+        client.get("/orders/")
+
+
+def test_a_page_that_breaks_fails_the_command(somebody_with_an_order: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(request: HttpRequest, *args: object) -> HttpResponse:
+        raise RuntimeError
+
+    monkeypatch.setattr(views, "_own_order", broken)
+    with pytest.raises(CommandError, match=r"Neither 200 nor 302: orders:detail, orders:status\."):
+        run("bench", "pages", "-n", 1)
+
+
+def test_an_empty_portal_is_said_to_be_empty() -> None:
+    with pytest.raises(CommandError, match="seed_demo makes them"):
+        run("bench", "pages")
+
+
+def test_redeeming_is_measured_and_leaves_true_rows() -> None:
+    result = run_json("bench", "redeem", "-n", 5, CONSENT)
+    assert result["redemptions"] == 5
+    assert result["per_second"] > 0
+    assert result["raw_per_second"] > 0
+    assert Order.objects.count() == 6  # one to warm up
+    assert set(Order.objects.values_list("state", "provider")) == {(OrderState.PENDING, "simulator")}
+    assert Card.objects.filter(status=CardStatus.USED).count() == 6
+    assert Card.objects.filter(status=CardStatus.UNUSED, sealed__isnull=False).count() == 5
+    batch = Batch.objects.get()
+    assert batch.disabled_at is not None
+    assert not Line.objects.get().active
+    assert not User.objects.get(username=benchmark.BENCH_MEMBER).has_usable_password()
+    assert "BROKEN" not in run("check_invariants")
+
+
+def test_redeeming_needs_consent_and_development(settings: Settings) -> None:
+    with pytest.raises(CommandError, match=CONSENT):
+        run("bench", "redeem")
+    settings.PORTAL_ENV = "production"
+    with pytest.raises(CommandError, match="refused outside development"):
+        run("bench", "redeem", CONSENT)
+    assert not Batch.objects.exists()
+
+
+def test_redeeming_refuses_a_control_plane_that_opens_real_products(settings: Settings) -> None:
+    settings.PROVISIONERS = {
+        "simulator": {"BACKEND": "orders.provisioning.webhook.WebhookProvisioner", "OPTIONS": {"url": "https://x.test"}}
+    }
+    with pytest.raises(CommandError, match="must be the simulator"):
+        run("bench", "redeem", CONSENT)
+    assert not Batch.objects.exists()
+
+
+def test_a_bare_statement_that_fails_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "_USE_CARD", benchmark._USE_CARD.replace("AND status = ", "AND status <> "))
+    with pytest.raises(CommandError, match="did not find its card"):
+        run("bench", "redeem", "-n", 2, CONSENT)
+    assert Order.objects.count() == 2
+    assert "BROKEN" not in run("check_invariants")
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 10.0), (0.95, 19.0), (1.0, 20.0)])
+def test_percentile_is_the_nearest_rank(share: float, expected: float) -> None:
+    assert benchmark.percentile([float(n) for n in range(20, 0, -1)], share) == expected
+
+
+def test_the_scratch_batch_is_made_by_the_portals_own_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    real = actions.create_batch
+    monkeypatch.setattr(actions, "create_batch", lambda **options: made.append(options) or real(**options))
+    run("bench", "redeem", "-n", 1, CONSENT)
+    assert [options["quantity"] for options in made] == [3]
