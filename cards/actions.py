@@ -218,6 +218,16 @@ def _switch_card(
     audit.record(action, actor=actor, batch=card.batch, card=card, address=address, reason=reason, serial=card.serial)
 
 
+def rewrap_batch(*, batch: Batch) -> bool:
+    """Put the batch's data key under the newest master key; no card is touched. False if another process was first.
+
+    Raises vault.KeyUnavailable when the key that wraps it now is not configured.
+    """
+    data_key = vault.unwrap(batch.key_id, bytes(batch.wrapped_key), batch.request_token)
+    key_id, wrapped = vault.wrap(data_key, batch.request_token)
+    return bool(Batch.objects.filter(pk=batch.pk, key_id=batch.key_id).update(key_id=key_id, wrapped_key=wrapped))
+
+
 def lock_card(lookup: bytes) -> Card | None:
     """The card of that look-up value, its row locked, then its batch's row locked for sharing.
 

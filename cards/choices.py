@@ -12,6 +12,14 @@ class ProductType(models.TextChoices):
     VIRTUAL_HOST = "virtual_host", _("Virtual host")
     BARE_METAL = "bare_metal", _("Bare metal")
 
+    @property
+    def member_label(self) -> str:
+        """What members call it, where their word is another than the staff's."""
+        return str(_MEMBER_LABELS.get(self, self.label))
+
+
+_MEMBER_LABELS = {ProductType.BARE_METAL: pgettext_lazy("member", "Bare metal")}
+
 
 class OSFamily(models.TextChoices):
     LINUX = "linux", "Linux"

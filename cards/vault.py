@@ -20,6 +20,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
+from django.views.decorators.debug import sensitive_variables
 
 from .codes import ALPHABET
 
@@ -59,6 +60,7 @@ def parse_keys(setting: str, text: str) -> dict[str, bytes]:
     return keys
 
 
+@sensitive_variables("code")
 def lookup(code: str) -> bytes:
     """The 32-byte index value of a canonical code: HMAC-SHA256 under the index key."""
     return hmac.digest(_index_key(), code.encode(), "sha256")
@@ -81,9 +83,19 @@ def _index_key() -> bytes:
 
 def new_data_key(token: UUID) -> tuple[str, bytes]:
     """(master key id, wrapped fresh data key) for the batch of that request token."""
+    return wrap(os.urandom(32), token)
+
+
+def wrap(data_key: bytes, token: UUID) -> tuple[str, bytes]:
+    """(id of the newest master key, the data key wrapped under it)."""
     key_id, master = next(iter(parse_keys("CARD_MASTER_KEYS", settings.CARD_MASTER_KEYS).items()))
     nonce = os.urandom(NONCE)
-    return key_id, nonce + AESGCM(master).encrypt(nonce, os.urandom(32), token.bytes)
+    return key_id, nonce + AESGCM(master).encrypt(nonce, data_key, token.bytes)
+
+
+def newest_master_key() -> str:
+    """The id of the master key that wraps new batches."""
+    return next(iter(parse_keys("CARD_MASTER_KEYS", settings.CARD_MASTER_KEYS)))
 
 
 def unwrap(key_id: str, wrapped: bytes, token: UUID) -> bytes:

@@ -6,6 +6,7 @@ from django import template
 from django.utils.translation import ngettext
 
 from .. import catalog
+from ..choices import ProductType
 from ..models import Batch
 
 register = template.Library()
@@ -17,6 +18,12 @@ def period(months: int) -> str:
     if months and months % 12 == 0:
         return ngettext("%(n)d year", "%(n)d years", months // 12) % {"n": months // 12}
     return ngettext("%(n)d month", "%(n)d months", months) % {"n": months}
+
+
+@register.filter
+def member_type(product_type: str) -> str:
+    """A product type in the members' words."""
+    return ProductType(product_type).member_label
 
 
 @register.filter

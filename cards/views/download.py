@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts.address import client_address
 from accounts.exceptions import TooManyAttempts
@@ -25,6 +26,7 @@ PASSWORD_TRIES = 5
 
 
 @staff_view("cards.download_batch")
+@sensitive_post_parameters("password")
 def batch_download(request: StaffRequest, pk: int) -> HttpResponseBase:
     batch = get_object_or_404(Batch.objects.with_used(), pk=pk)
     form = DownloadForm(request.POST or None)

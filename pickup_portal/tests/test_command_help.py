@@ -25,6 +25,7 @@ PROMISED = {
     "list_orders",
     "redeem_card",
     "retry_order",
+    "rotate_master_key",
     "seed_demo",
     "serve",
     "show_batch",
