@@ -26,7 +26,7 @@ from accounts.exceptions import TooManyAttempts
 from accounts.models import User
 from accounts.paging import KeysetPage
 from cards import catalog, vault
-from cards.choices import OSFamily, ProductType
+from cards.choices import OSFamily
 from cards.models import CardUse
 
 from . import fulfilment, redemption
@@ -89,7 +89,6 @@ def _offer(request: MemberRequest, code: str, form: ConfirmForm | None = None) -
     ]
     context = {
         "preview": preview,
-        "product_type": ProductType(preview.product_type).label,
         "product_icon": f"product-{preview.product_type}",
         "families": families,
         "form": confirm,

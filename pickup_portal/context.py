@@ -29,7 +29,15 @@ STAFF_NAV = (
         "staff:batch-list",
         _("Pickup cards"),
         "card",
-        ("staff:batch-list", "staff:batch-detail", "staff:batch-download", "staff:batch-disable", "staff:batch-enable"),
+        (
+            "staff:batch-list",
+            "staff:batch-detail",
+            "staff:batch-download",
+            "staff:batch-disable",
+            "staff:batch-enable",
+            "staff:card-disable",
+            "staff:card-enable",
+        ),
         "cards.view_batch",
     ),
     NavItem(
@@ -44,7 +52,7 @@ STAFF_NAV = (
         "staff-orders:list",
         _("Pickup orders"),
         "receipt",
-        ("staff-orders:list", "staff-orders:detail"),
+        ("staff-orders:list", "staff-orders:detail", "staff-orders:cancel"),
         "orders.view_order",
     ),
 )

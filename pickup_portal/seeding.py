@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
@@ -184,7 +185,10 @@ def _make_people(now: datetime) -> User:
 
 def _make_user(login: str, name: str, hashed: str, **fields: Any) -> User:
     defaults = {"email": f"{login}@example.com", "first_name": name, "password": hashed, **fields}
-    return User.objects.get_or_create(username=login, defaults=defaults)[0]
+    user, created = User.objects.get_or_create(username=login, defaults=defaults)
+    if created:  # as if confirmed: allauth sets up no second factor before that
+        EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
+    return user
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------

@@ -30,12 +30,29 @@
   }
 
   // A printed card's QR code leads here with the code behind the "#", which no server sees. It is taken off the
-  // address at once, so that the browser's history does not keep it.
+  // address at once, so that the browser's history does not keep it. A reader who must sign in first finds it in the
+  // field afterwards: until then, and for a quarter of an hour at most, this tab alone remembers it.
+  var KEPT = "portal-code", KEPT_FOR = 15 * 60 * 1000;
   function fillFromFragment() {
-    var input = document.querySelector("input[data-code]");
-    if (!input || location.hash.length < 10) return;
-    try { input.value = group(decodeURIComponent(location.hash.slice(1))); } catch (error) { return; }
+    var input = document.querySelector("input[data-code]:not([type=hidden])");
+    var code = codeOfFragment();
+    if (input) code = code || keptCode();
+    if (input && code) input.value = code;
+    else if (code) try { sessionStorage.setItem(KEPT, JSON.stringify({ code: code, at: Date.now() })); } catch (error) { /* typed again, then */ }
+  }
+  function codeOfFragment() {
+    var code;
+    try { code = group(decodeURIComponent(location.hash.slice(1))); } catch (error) { return ""; }
+    if (!/^\w{5}(-\w{5}){4}$/.test(code)) return "";
     history.replaceState(null, "", location.pathname + location.search);
+    return code;
+  }
+  function keptCode() {
+    try {
+      var kept = JSON.parse(sessionStorage.getItem(KEPT));
+      sessionStorage.removeItem(KEPT);
+      return kept && Date.now() - kept.at < KEPT_FOR ? kept.code : "";
+    } catch (error) { return ""; }
   }
 
   // A form that may be sent only once: the second click finds its buttons resting.

@@ -38,7 +38,7 @@ def test_columns_are_the_seeds(client: Client) -> None:
         "Batch",
         "Card",
         "Member ID",
-        "Business type",
+        "Type",
         "Card name",
         "Picked up at",
         "Operations",

@@ -89,7 +89,7 @@ def test_the_preview_says_what_the_card_is_worth_and_spends_nothing(client: Clie
     page = response.content.decode()
     for text in (
         "云服务器-香港",
-        "12 months",
+        "1 year",
         "Memory (GB)",
         "Debian 12",
         f"{card.batch.last_day:%Y-%m-%d}",
