@@ -13,6 +13,7 @@ from accounts.command import PortalCommand
 APPS = ("accounts", "cards", "orders", "pickup_portal")
 COMMANDS = sorted((name, app) for name, app in get_commands().items() if app in APPS)
 PROMISED = {
+    "bench",
     "check_invariants",
     "check_provisioners",
     "create_batch",
