@@ -11,10 +11,12 @@ import pytest
 from django.conf import settings
 from django.template import engines
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounts.adapter import AccountAdapter
 from accounts.models import User
+from cards.choices import ProductType
+from cards.templatetags.cards import member_type
 from pickup_portal.templatetags import portal
 
 TEMPLATES = sorted(Path(settings.BASE_DIR, "templates").rglob("*.html"))
@@ -177,3 +179,9 @@ def test_staff_who_sign_in_where_only_members_are_served_find_a_page(settings, r
     request = rf.get("/")
     request.user = sam
     assert AccountAdapter(request).get_login_redirect_url(request) == reverse("home")
+
+
+def test_members_and_staff_each_read_their_own_word_for_a_product() -> None:
+    with translation.override("zh-hans"):
+        assert [str(label) for label in ProductType.labels] == ["云服务器", "虚拟主机", "裸金属"]
+        assert [member_type(value) for value in ProductType.values] == ["云服务器", "虚拟主机", "物理机"]

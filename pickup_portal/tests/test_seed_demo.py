@@ -55,6 +55,11 @@ def test_the_demo_is_the_feature_texts(data_dir: Path) -> None:
     assert run("check_invariants").count("BROKEN") == 0
 
 
+def test_everybody_of_the_demo_may_set_up_a_second_factor() -> None:
+    run("seed_demo")
+    assert not User.objects.exclude(emailaddress__verified=True, emailaddress__primary=True).exists()
+
+
 def test_ids_grow_with_time() -> None:
     run("seed_demo")
     for rows in (Batch.objects, Order.objects):
