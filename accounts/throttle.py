@@ -38,6 +38,20 @@ def take_place(key: str, *, limit: int, window: timedelta) -> None:
         raise TooManyAttempts(max(start + window - now, timedelta(seconds=1)))
 
 
+def take_places(keys: list[tuple[str, int]], *, window: timedelta) -> list[str]:
+    """Count one attempt under every (key, limit), or under none: what one of them refuses was heard by nobody."""
+    taken: list[str] = []
+    for key, limit in keys:
+        try:
+            take_place(key, limit=limit, window=window)
+        except TooManyAttempts:
+            for earlier in taken:
+                give_back(earlier)
+            raise
+        taken.append(key)
+    return taken
+
+
 def give_back(key: str) -> None:
     """Take one attempt off `key`: it turned out to be a right code, which is nobody's guess."""
     with connection.cursor() as cursor:

@@ -18,8 +18,10 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 
 from accounts import throttle
 from accounts.actions import record_entry
@@ -77,6 +79,7 @@ class Preview:
     windows_note: str
 
 
+@sensitive_variables("code")
 def preview(*, code: str, member: User, address: str | None = None) -> Preview:
     """What the card of that code opens for this member. Raises one of REFUSALS."""
     card = _find(code, member, address)
@@ -97,6 +100,7 @@ def preview(*, code: str, member: User, address: str | None = None) -> Preview:
     )
 
 
+@sensitive_variables("code")
 def redeem(
     *,
     code: str,
@@ -144,19 +148,20 @@ def new_number() -> str:
     return f"{text[:5]}-{text[5:]}"
 
 
+@sensitive_variables("code", "canonical")
 def _find(code: str, member: User, address: str | None) -> Card:
     """The card of that code, after the attempt was counted; a real card's code takes the count back."""
     try:
         canonical = codes.normalise(code)
     except codes.BadCode as error:
         raise MistypedCode(error.kind, error.group) from None
-    keys = throttle.attempt_keys(member_id=member.pk, address=address or "")
-    for key, limit in keys:
-        throttle.take_place(key, limit=limit, window=settings.THROTTLE_WINDOW)
+    keys = throttle.take_places(
+        throttle.attempt_keys(member_id=member.pk, address=address or ""), window=settings.THROTTLE_WINDOW
+    )
     card = Card.objects.select_related("batch__line").filter(lookup=vault.lookup(canonical)).first()
     if card is None or card.batch.status != BatchStatus.READY:
         raise UnknownCode
-    for key, _limit in keys:
+    for key in keys:
         throttle.give_back(key)
     return card
 
@@ -166,7 +171,7 @@ def _require_usable(card: Card, member: User, now: datetime) -> None:
     batch = card.batch
     if card.status == CardStatus.USED:
         if card.used_by_id == member.pk:
-            raise AlreadyYours(Order.objects.get(card=card))
+            raise AlreadyYours(_order_of(card, member))
         assert card.used_at is not None  # noqa: S101 (the check constraint card_used_ties says so)
         raise CardAlreadyUsed(card.used_at)
     if card.status == CardStatus.DISABLED or batch.disabled_at:
@@ -175,6 +180,11 @@ def _require_usable(card: Card, member: User, now: datetime) -> None:
         raise CardExpired(batch.last_day)
     if not batch.line.active:
         raise SoldOut(batch.line.name)
+
+
+def _order_of(card: Card, member: User) -> Order:
+    """His newest order of that card, even if it was cancelled since the card was read without a lock."""
+    return Order.objects.filter(Q(card=card) | Q(returned_card=card), member=member).latest("pk")
 
 
 def _offered_images(batch: Batch) -> list[Image]:
@@ -213,8 +223,10 @@ def _chosen_image(batch: Batch, image_id: int | None) -> Image | None:
 
 
 def _checked_hostname(hostname: str) -> str:
+    """Names below our own hosting domain are for us to give: they are other members' sites."""
     wanted = hostname.strip().lower().rstrip(".")
-    if wanted and (len(wanted) > 253 or not _HOSTNAME.fullmatch(wanted)):
+    ours = f".{wanted}".endswith(f".{settings.HOSTING_DOMAIN}")
+    if wanted and (ours or len(wanted) > 253 or not _HOSTNAME.fullmatch(wanted)):
         raise BadHostname
     return wanted
 
