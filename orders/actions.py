@@ -55,15 +55,17 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
 
     1. Outside any transaction, remove what may exist under the order's key; "nothing there" is success.
     2. In one transaction: the conditional update says who won; the winner gives the card back and the surcharge.
+       It carries the fence seen before the clean-up: an attempt made since may have left something new.
 
     Raises WrongState, or ResourceRemains when the provider could not be cleaned.
     """
-    if not Order.objects.filter(pk=order.pk, state__in=STUCK).exists():
+    fence = Order.objects.filter(pk=order.pk, state__in=STUCK).values_list("fence", flat=True).first()
+    if fence is None:
         raise WrongState
     _remove_resource(order)
     with transaction.atomic():
         card = order.card
-        won = Order.objects.filter(pk=order.pk, state__in=STUCK, card__isnull=False).update(
+        won = Order.objects.filter(pk=order.pk, fence=fence, state__in=STUCK, card__isnull=False).update(
             state=OrderState.CANCELLED, card=None, returned_card_id=order.card_id, lease_until=None
         )
         if (

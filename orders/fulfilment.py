@@ -10,6 +10,7 @@ The row is the queue (`next_attempt_at`), so that retries live in no worker's me
 from __future__ import annotations
 
 import logging
+import traceback
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -52,9 +53,12 @@ def run(order_id: int) -> bool:
     claimed = claim(order_id)
     if claimed is None:
         return False
+    if claimed.order.attempts > settings.ORDER_MAX_ATTEMPTS:  # the attempts before it ended without a record
+        record_retry(claimed, AttemptOutcome.UNKNOWN, "workers died during this order")
+        return True
     try:
         provisioner = get_provisioner(claimed.order.provider)
-        outcome = provisioner.ensure(request_for(claimed.order))
+        record_outcome(claimed, provisioner.ensure(request_for(claimed.order)))
     except PermanentError as error:
         record_failed(claimed, str(error))
     except TransientError as error:
@@ -64,10 +68,11 @@ def run(order_id: int) -> bool:
     except ImproperlyConfigured as error:
         record_retry(claimed, AttemptOutcome.TRANSIENT, str(error))
     except Exception as error:  # an adapter's bug: what it did before is unknown; its text may hold anything
-        logger.exception("order %s: the adapter of %s failed", claimed.order.number, claimed.order.provider)
-        record_retry(claimed, AttemptOutcome.UNKNOWN, type(error).__name__)
-    else:
-        record_outcome(claimed, outcome)
+        name, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+        logger.error(
+            "order %s: %s from the adapter of %s\n%s", claimed.order.number, name, claimed.order.provider, where
+        )
+        record_retry(claimed, AttemptOutcome.UNKNOWN, name)
     return True
 
 

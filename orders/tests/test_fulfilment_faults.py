@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -15,13 +17,13 @@ from cards.tests.factories import make_batch
 from orders import fulfilment
 from orders.actions import cancel_order, retry_order
 from orders.choices import AttemptOutcome, OrderState
-from orders.exceptions import ResourceRemains
+from orders.exceptions import ResourceRemains, WrongState
 from orders.models import Order, Service
-from orders.provisioning.base import Ready
+from orders.provisioning.base import Found, Outcome, Provisioner, ProvisionRequest, Ready
 from orders.provisioning.registry import get_provisioner
 from orders.provisioning.simulator import Simulator
 
-from .cast import place_order
+from .cast import place_order, put_into
 from .simulated import plane  # noqa: F401  (a fixture)
 
 pytestmark = pytest.mark.django_db
@@ -165,3 +167,107 @@ def test_the_password_is_sealed_and_nowhere_else(
     kept = [order.last_error, *order.provisioning_attempts.values_list("error", flat=True)]
     kept += order.events.values_list("note", flat=True)
     assert not any(password in text for text in kept)
+
+
+class Answers(Provisioner):
+    """An adapter that does what the test says; `asked` counts the calls."""
+
+    def __init__(self, answer: Callable[[], Outcome]) -> None:
+        self.answer, self.asked = answer, 0
+
+    def ensure(self, request: ProvisionRequest) -> Outcome:
+        self.asked += 1
+        return self.answer()
+
+    def find(self, key: UUID) -> Found | None:
+        self.answer()
+        return None
+
+    def suspend(self, external_id: str) -> None: ...
+
+    def resume(self, external_id: str) -> None: ...
+
+    def terminate(self, external_id: str) -> None: ...
+
+    def list_keys(self) -> Iterable[UUID]:
+        return []
+
+    def check(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Ready("", {"username": "root"}),  # no reference: an active order must have one
+        Ready("somebody else's", {"username": "root"}),  # the resource of another service
+    ],
+)
+def test_an_answer_that_cannot_be_recorded_comes_to_a_person(
+    order: Order, answer: Ready, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    _batch, (code, *_others) = make_batch(product_type="virtual_host")
+    other = put_into(place_order(code=code, member=order.member), OrderState.ACTIVE)
+    Service.objects.filter(order=other).update(external_id="somebody else's")
+    settings.ORDER_MAX_ATTEMPTS = 2
+    monkeypatch.setattr(fulfilment, "get_provisioner", lambda key: Answers(lambda: answer))
+    run_again(order)
+    assert (order.state, order.lease_until) == (OrderState.PROVISIONING, None)
+    run_again(order)
+    assert (order.state, order.last_error) == (OrderState.NEEDS_ATTENTION, "IntegrityError")
+    assert outcomes(order) == [AttemptOutcome.UNKNOWN, AttemptOutcome.UNKNOWN]
+
+
+def test_an_order_that_kills_its_workers_comes_to_a_person(
+    order: Order, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.ORDER_MAX_ATTEMPTS = 2
+    adapter = Answers(lambda: Ready("srv-1", {}))
+    monkeypatch.setattr(fulfilment, "get_provisioner", lambda key: adapter)
+    for _killed in range(2):
+        assert fulfilment.claim(order.pk)
+        Order.objects.filter(pk=order.pk).update(lease_until=timezone.now())
+    run_again(order)
+    assert (order.state, adapter.asked) == (OrderState.NEEDS_ATTENTION, 0)
+    retry_order(order=order, actor=None)
+    assert run_again(order).state == OrderState.ACTIVE
+
+
+def test_what_an_adapters_bug_says_is_in_no_log(
+    order: Order, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "hunter2"
+
+    def bug() -> Outcome:
+        raise KeyError(secret)
+
+    monkeypatch.setattr(fulfilment, "get_provisioner", lambda key: Answers(bug))
+    run_again(order)
+    assert (order.last_error, order.provisioning_attempts.get().error) == ("KeyError", "KeyError")
+    assert "KeyError" in caplog.text
+    assert "in bug" in caplog.text
+    assert secret not in caplog.text
+
+
+def test_a_cancellation_gives_way_to_an_attempt_made_while_it_cleaned_up(
+    order: Order,
+    plane: Simulator,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between the clean-up and the return of the card the order was restarted, and left something behind again."""
+    Order.objects.filter(pk=order.pk).update(state=OrderState.FAILED)
+
+    def restarted_and_failed() -> Outcome:
+        retry_order(order=order, actor=None)
+        claimed = fulfilment.claim(order.pk)
+        assert claimed
+        fulfilment.record_failed(claimed, "gone wrong again")
+        return Ready("", {})
+
+    monkeypatch.setattr("orders.actions.get_provisioner", lambda key: Answers(restarted_and_failed))
+    card = order.card
+    assert card is not None
+    with pytest.raises(WrongState):
+        cancel_order(order=order, actor=None)
+    order.refresh_from_db()
+    card.refresh_from_db()
+    assert (order.state, order.card, card.status) == (OrderState.FAILED, card, CardStatus.USED)
