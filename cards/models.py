@@ -193,7 +193,7 @@ class Batch(models.Model):
             models.CheckConstraint(condition=Q(windows_surcharge__gte=0), name="batch_surcharge"),
             models.CheckConstraint(
                 condition=Q(validity_kind=ValidityKind.DATE, validity_months__isnull=True)
-                | Q(validity_kind=ValidityKind.PERIOD, validity_months__gte=1),
+                | Q(validity_kind=ValidityKind.PERIOD, validity_months__isnull=False, validity_months__gte=1),
                 name="batch_validity",
             ),
         ]
