@@ -8,7 +8,7 @@ app_name = "staff-orders"
 
 urlpatterns = [
     path("", staff_views.order_list, name="list"),
-    path("<str:number>/", staff_views.order_detail, name="detail"),
-    path("<str:number>/retry/", staff_views.retry, name="retry"),
-    path("<str:number>/cancel/", staff_views.cancel, name="cancel"),
+    path("<slug:number>/", staff_views.order_detail, name="detail"),
+    path("<slug:number>/retry/", staff_views.retry, name="retry"),
+    path("<slug:number>/cancel/", staff_views.cancel, name="cancel"),
 ]

@@ -10,7 +10,7 @@ urlpatterns = [
     path("cards/", views.cards, name="cards"),
     path("cards/redeem/", views.redeem, name="redeem"),
     path("orders/", views.order_list, name="list"),
-    path("orders/<str:number>/", views.order_detail, name="detail"),
-    path("orders/<str:number>/status/", views.order_status, name="status"),
-    path("orders/<str:number>/access/", views.order_access, name="access"),
+    path("orders/<slug:number>/", views.order_detail, name="detail"),
+    path("orders/<slug:number>/status/", views.order_status, name="status"),
+    path("orders/<slug:number>/access/", views.order_access, name="access"),
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
+from django.core.signals import got_request_exception
 from django.test import Client
+from django.views.debug import ExceptionReporter
 
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, UserFactory
@@ -116,3 +119,26 @@ def test_missing_master_key_is_told_without_handing_out_anything(client: Client)
     assert (response.status_code, response.streaming) == (422, False)
     assert "The key of this batch is not available." in text_of(response)
     assert not downloads().exists()
+
+
+def test_the_password_is_in_no_error_report(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, _codes = make_batch()
+
+    def broken(**kw: object) -> None:
+        raise RuntimeError
+
+    reports: list[str] = []
+
+    def keep(sender: object, request: Any, **kw: object) -> None:
+        reports.append(ExceptionReporter(request, *sys.exc_info()).get_traceback_text())
+
+    client.raise_request_exception = False
+    monkeypatch.setattr("cards.views.download.exports.download_txt", broken)
+    got_request_exception.connect(keep)
+    try:
+        client.post(url(batch), {"reason": "for the shop", "password": PASSWORD})
+    finally:
+        got_request_exception.disconnect(keep)
+    (report,) = reports
+    assert "for the shop" in report
+    assert PASSWORD not in report

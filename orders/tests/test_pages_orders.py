@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
+from accounts.tests.factories import UserFactory
 from cards.choices import ProductType
 from cards.tests.factories import make_batch
 from orders.choices import OrderEventKind, OrderState, ServiceState
@@ -175,3 +176,8 @@ def test_the_page_costs_the_same_however_much_happened(client: Client, order: Or
     for _number in range(20):
         OrderEvent.objects.create(order=order, kind=OrderEventKind.RETRYING)
     assert queries_of(client, url) == few
+
+
+@pytest.mark.parametrize("url", ["/orders/%00/", "/orders/%00/status/", "/staff/orders/%00/"])
+def test_a_number_that_the_database_could_not_even_hold(url: str) -> None:
+    assert client_of(UserFactory.create(superuser=True)).get(url).status_code == 404
