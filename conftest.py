@@ -110,6 +110,9 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_ARGUMENTS)
         yield browser
         browser.close()
+        # While Playwright's event loop runs in this thread, Django's connection is another one than before and after:
+        # left open, it would keep the test database from being dropped.
+        connection.close()
 
 
 @pytest.fixture
