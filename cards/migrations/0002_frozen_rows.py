@@ -1,4 +1,4 @@
-"""Kept by the database: a batch's configuration is frozen, the audit trail and the usage log lose no row.
+"""Kept by the database: a batch's configuration is frozen, and the audit trail is append-only.
 
 On PostgreSQL the cards table also keeps room on each page, so that using a card rewrites no index (HOT update).
 """
