@@ -1,7 +1,25 @@
-"""Handing out codes: streamed page by page in order of serial, audited before the first byte leaves.
+"""Handing out codes: streamed page by page in order of serial, audited before the first byte leaves."""
 
-A card used or disabled while the file is under way may be missing from it: the audited count is that of the start.
-"""One code a line of the cards still unused, UTF-8, CRLF line ends.
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db import transaction
+
+from accounts.models import User
+
+from . import audit
+from .actions import require_whole
+from .choices import AuditAction, CardStatus
+from .codes import group
+from .models import Batch, Card, CardQuerySet
+from .vault import BatchVault
+
+
+def download_txt(
+    *, batch: Batch, actor: User | None, reason: str, address: str | None = None, chunk: int = 5000
+) -> Iterator[bytes]:
+    """One code a line of the cards still unused, UTF-8, CRLF line ends.
 
     The audit row is committed and the key proven before this returns; then the pages follow. Raises NotWhole, and
     vault.KeyUnavailable when the batch's master key is not configured.
