@@ -44,10 +44,14 @@ class InProgress:
 
 @dataclass(frozen=True)
 class Ready:
-    """Open and read back. `access` is for the member's eyes only: it is sealed at rest and never logged."""
+    """Open and read back. `access` is for the member's eyes only: it is sealed at rest and never logged.
+
+    `facts` as in `Found`, from an adapter that has read them anyway.
+    """
 
     external_id: str
     access: dict[str, str] = field(repr=False, hash=False)
+    facts: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 Outcome = InProgress | Ready
@@ -55,10 +59,15 @@ Outcome = InProgress | Ready
 
 @dataclass(frozen=True)
 class Found:
-    """What `find` saw under a key."""
+    """What `find` saw under a key.
+
+    `facts` is what was delivered, as the control plane itself tells it, for the service page: numbers and short texts
+    under the names of the spec's fields (`cpu_cores`, `memory_gb`, ...), and `hostname`, `address`, `image`. No secret.
+    """
 
     external_id: str
     state: ResourceState
+    facts: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 class ProvisionerError(Exception):

@@ -122,7 +122,9 @@ class SimulatorProvisioner(Provisioner):
         known = self.plane.resources(key=key)
         resource = self.plane.get(known[0].external_id) if known else None
         self.plane.log("find", str(key), "found" if resource else "not_found")
-        return Found(resource.external_id, cast(ResourceState, resource.state)) if resource else None
+        if resource is None:
+            return None
+        return Found(resource.external_id, cast(ResourceState, resource.state), self._facts(resource))
 
     @_one_request
     def list_keys(self) -> Iterable[UUID]:
@@ -172,7 +174,12 @@ class SimulatorProvisioner(Provisioner):
         if resource.state == "building":
             wait = min(max(resource.ready_at - time.time(), 0.1), LONGEST_WAIT)
             return InProgress(external_id, timedelta(seconds=wait))
-        return Ready(external_id, self._access(request, resource))
+        return Ready(external_id, self._access(request, resource), self._facts(resource))
+
+    @staticmethod
+    def _facts(resource: Resource) -> dict[str, Any]:
+        read = {"hostname": resource.hostname, "image": resource.image, "address": ", ".join(resource.addresses)}
+        return resource.spec | {name: value for name, value in read.items() if value}
 
     @staticmethod
     def _access(request: ProvisionRequest, resource: Resource) -> dict[str, str]:
