@@ -68,12 +68,15 @@ def lookup(code: str) -> bytes:
 
 def lookups(codes: list[str]) -> list[bytes]:
     """`lookup` of many codes; the keyed state is prepared once."""
-    keyed = hmac.new(_index_key(), digestmod=hashlib.sha256)
+    # RFC 2104 with both padded keys hashed beforehand: half the time of copying an `hmac` object per code.
+    key = _index_key().ljust(64, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in key)).copy for pad in (0x36, 0x5C))
     values = []
     for code in codes:
-        mac = keyed.copy()
-        mac.update(code.encode())
-        values.append(mac.digest())
+        first, second = inner(), outer()
+        first.update(code.encode())
+        second.update(first.digest())
+        values.append(second.digest())
     return values
 
 
@@ -121,6 +124,15 @@ class BatchVault:
     def seal(self, serial: int, code: str) -> bytes:
         nonce = os.urandom(NONCE)
         return nonce + self._cipher.encrypt(nonce, code.encode(), self._identity(serial))
+
+    def seal_all(self, first: int, codes: list[str]) -> list[bytes]:
+        """The codes of serials `first`, `first` + 1 ... as `seal` would; the nonces are drawn in one go."""
+        encrypt, token, nonces = self._cipher.encrypt, self._token, os.urandom(NONCE * len(codes))
+        sealed = []
+        for offset, code in enumerate(codes):
+            nonce = nonces[NONCE * offset : NONCE * offset + NONCE]
+            sealed.append(nonce + encrypt(nonce, code.encode(), token + (first + offset).to_bytes(4, "big")))
+        return sealed
 
     def open(self, serial: int, sealed: bytes) -> str:
         return _decrypt(self._cipher, bytes(sealed), self._identity(serial), self._key_id).decode()
