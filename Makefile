@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 PYTEST = $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) $(ARGS)
 TEST_PROCESSES ?= auto
+# A portal of its own for a measurement, on a PostgreSQL that waits for its disk: $(LAB) -- COMMAND
+LAB = $(BIN)/python -m pickup_portal.testing.lab
+CARDS ?= 1000000
 
-.PHONY: run test test-postgres test-sqlite lint
+.PHONY: run test test-postgres test-sqlite lint bench-generate
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -19,6 +22,9 @@ test-postgres: $(VENV)/.installed-dev
 
 test-sqlite: $(VENV)/.installed-dev
 	PORTAL_TEST_DB=sqlite $(PYTEST)
+
+bench-generate: $(VENV)/.installed-dev
+	$(LAB) --worker -- $(BIN)/python manage.py bench generate -n $(CARDS) --i-know-it-makes-cards-and-orders
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,8 +71,22 @@ def _start(stack: ExitStack) -> None:
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------
-def start_postgres(stack: ExitStack, home: Path) -> str:
-    """A throw-away cluster that trusts its own socket and never waits for a disk; returns its DATABASE_URL."""
+THROW_AWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+}
+DURABLE = {"max_connections": "200", "shared_buffers": "512MB", "max_wal_size": "4GB"}
+
+
+def start_postgres(stack: ExitStack, home: Path, tuned: Mapping[str, str] = THROW_AWAY) -> str:
+    """A cluster under `home` that trusts its own socket; returns its DATABASE_URL.
+
+    THROW_AWAY never waits for a disk, as tests like it; DURABLE keeps what it has committed, as a measurement or a
+    proof with crashes needs.
+    """
     user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     place = home / "pg"
     place.mkdir()
@@ -82,16 +96,8 @@ def start_postgres(stack: ExitStack, home: Path) -> str:
         shutil.chown(place, user)
     data, log = place / "data", place / "log"
     _run_as(user, [programs / "initdb", "-D", data, "-U", "portal", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
-    tuned = {
-        "fsync": "off",
-        "synchronous_commit": "off",
-        "full_page_writes": "off",
-        "listen_addresses": "",
-        "unix_socket_directories": str(place),
-        "max_connections": "200",
-        "shared_buffers": "64MB",
-    }
-    options = [f"-c{name}={value}" for name, value in tuned.items()]
+    named = {"listen_addresses": "", "unix_socket_directories": str(place), **tuned}
+    options = [f"-c{name}={value}" for name, value in named.items()]
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603
             [str(programs / "postgres"), "-D", str(data), *options],

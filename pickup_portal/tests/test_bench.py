@@ -22,7 +22,7 @@ from cards.tests.factories import make_batch
 from orders import fulfilment, redemption, views
 from orders.choices import OrderState
 from orders.models import Order
-from pickup_portal import benchmark
+from pickup_portal.bench import pages, redeem, scratch
 
 pytestmark = pytest.mark.django_db
 
@@ -112,7 +112,7 @@ def test_redeeming_is_measured_and_leaves_true_rows() -> None:
     batch = Batch.objects.get()
     assert batch.disabled_at is not None
     assert not Line.objects.get().active
-    assert not User.objects.get(username=benchmark.BENCH_MEMBER).has_usable_password()
+    assert not User.objects.get(username=scratch.BENCH_MEMBER).has_usable_password()
     assert "BROKEN" not in run("check_invariants")
 
 
@@ -135,7 +135,7 @@ def test_redeeming_refuses_a_control_plane_that_opens_real_products(settings: Se
 
 
 def test_a_bare_statement_that_fails_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "_USE_CARD", benchmark._USE_CARD.replace("AND status = ", "AND status <> "))
+    monkeypatch.setattr(redeem, "_USE_CARD", redeem._USE_CARD.replace("AND status = ", "AND status <> "))
     with pytest.raises(CommandError, match="did not find its card"):
         run("bench", "redeem", "-n", 2, CONSENT)
     assert Order.objects.count() == 2
@@ -144,7 +144,7 @@ def test_a_bare_statement_that_fails_is_undone(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 10.0), (0.95, 19.0), (1.0, 20.0)])
 def test_percentile_is_the_nearest_rank(share: float, expected: float) -> None:
-    assert benchmark.percentile([float(n) for n in range(20, 0, -1)], share) == expected
+    assert pages.percentile([float(n) for n in range(20, 0, -1)], share) == expected
 
 
 def test_the_scratch_batch_is_made_by_the_portals_own_action(monkeypatch: pytest.MonkeyPatch) -> None:

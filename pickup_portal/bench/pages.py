@@ -1,10 +1,6 @@
-"""Measuring the portal where it stands: its pages in this process, and its redemptions beside the bare statements.
+"""`bench pages`: the pages of our own apps and the account pages a person opens, each asked for with GET.
 
-Pages: the urls of our own apps and the account pages a person opens, each asked for with GET. One request warms up
-and is counted (status, queries, size); the timed ones run without any instrument.
-
-Redemptions: cards of a scratch batch go through `redemption.redeem`; others of the same batch through nothing but the
-three statements and the insert that redeeming cannot do without, one transaction each. The bare ones are undone.
+One request warms up and is counted (status, queries, size); the timed ones run without any instrument.
 """
 
 from __future__ import annotations
@@ -15,34 +11,28 @@ import math
 import statistics
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count, Exists, OuterRef
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
-from django.utils import timezone
 
+from accounts.command import table
 from accounts.middleware import TIME_ZONE_COOKIE
 from accounts.models import User
-from accounts.wakeup import muted
-from cards import actions, generation
-from cards.actions import Validity
-from cards.choices import BatchStatus, CardStatus, ProductType
-from cards.models import Batch, Card, Line
-from cards.vault import BatchVault
-from orders import redemption
+from cards.choices import ProductType
+from cards.models import Card
 from orders.choices import STUCK, OrderState
 from orders.models import Order
 
-from . import demo
+from .scratch import CannotMeasure
 
 OWN_APPS = ("accounts", "cards", "orders", "pickup_portal")
 NO_PAGES = ("readyz", "metrics")  # for machines; `healthz` stays as the floor: middleware and client, no database
@@ -57,10 +47,6 @@ ACCOUNT_PAGES = {  # without account_email, which may write: it notes an address
 }
 GOOD = (200, 302)
 NOT_GET = 405
-
-
-class CannotMeasure(Exception):
-    """There is nothing to measure here; the text says what is missing."""
 
 
 # --- Pages ------------------------------------------------------------------------------------------------------------
@@ -240,137 +226,16 @@ def _client() -> Client:
     return client
 
 
-# --- Redemptions ------------------------------------------------------------------------------------------------------
-BENCH_MEMBER, BENCH_LINE = "bench-member", "bench (scratch)"
-SPEC = {"web_space_gb": 1, "databases": 0, "sites": 1, "traffic_gb": 1}
+def run(times: int) -> dict[str, Any]:
+    results, post_only = measure_pages(times)
+    return {"times": times, "pages": [asdict(result) for result in results], "post_only": post_only}
 
 
-@dataclass(frozen=True)
-class RedeemResult:
-    """`ratio` is how much of the bare statements' speed a whole redemption reaches."""
-
-    batch: str
-    redemptions: int
-    per_second: float
-    raw_per_second: float
-    ratio: float
+def wrong(result: dict[str, Any]) -> list[str]:
+    """The pages that answered neither 200 nor 302."""
+    return [page["page"] for page in result["pages"] if page["status"] not in GOOD]
 
 
-def measure_redemptions(count: int) -> RedeemResult:
-    """Redeem cards of a new scratch batch, in turn with as many by bare statements, so that both see the same machine.
-
-    Raises CannotMeasure.
-    """
-    backend = settings.PROVISIONERS.get(demo.PROVIDER, {}).get("BACKEND", "")
-    if not str(backend).endswith("SimulatorProvisioner"):
-        raise CannotMeasure(
-            f"The provisioner {demo.PROVIDER!r} must be the simulator: the orders will be opened by it."
-        )
-    member, batch = _scratch(2 * count + 1)  # one to warm up
-    cards = list(batch.cards.order_by("serial"))
-    bare, whole = cards[:count], cards[count:]
-    vault = BatchVault.of(batch)
-    codes = [vault.open(card.serial, bytes(card.sealed or b"")) for card in whole]
-    taken = raw = 0.0
-    try:
-        with muted():
-            warm_up = redemption.redeem(code=codes.pop(), member=member)
-            rows = [_order_row(warm_up, card) for card in bare]
-            for code, card, row in zip(codes, bare, rows, strict=True):
-                start = time.perf_counter()
-                redemption.redeem(code=code, member=member)
-                middle = time.perf_counter()
-                _redeem_bare(card, member, row)
-                taken, raw = taken + middle - start, raw + time.perf_counter() - middle
-    finally:
-        _undo_bare(bare)
-        Line.objects.filter(pk=batch.line_id).update(active=False)
-        actions.disable_batch(batch=batch, actor=None, reason="bench")
-    return RedeemResult(
-        batch=batch.number,
-        redemptions=count,
-        per_second=round(count / taken, 1),
-        raw_per_second=round(count / raw, 1),
-        ratio=round(raw / taken, 2),
-    )
-
-
-def _scratch(quantity: int) -> tuple[User, Batch]:
-    """A member nobody can sign in as, and a whole batch on a line of its own."""
-    member, made = User.objects.get_or_create(username=BENCH_MEMBER)
-    if made:
-        member.set_unusable_password()
-        member.save(update_fields=["password"])
-    line, _made = Line.objects.update_or_create(
-        name=BENCH_LINE, defaults={"provider": demo.PROVIDER, "offers_virtual_host": True, "active": True}
-    )
-    with muted():
-        batch = actions.create_batch(
-            product_type=ProductType.VIRTUAL_HOST,
-            name="bench",
-            line=line,
-            spec=SPEC,
-            term_months=1,
-            quantity=quantity,
-            validity=Validity.months(1),
-            reference_price=Decimal(0),
-        )
-    generation.run_to_end(batch.pk)
-    batch.refresh_from_db()
-    return member, batch
-
-
-def _redeem_bare(card: Card, member: User, row: tuple[str, list[Any]]) -> None:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_LOCK_CARD[connection.vendor], [bytes(card.lookup)])
-        cursor.execute(_LOCK_BATCH[connection.vendor], [card.batch_id])
-        now = timezone.now()
-        new: list[Any] = [CardStatus.USED, now, member.pk]
-        asked: list[Any] = [card.pk, CardStatus.UNUSED, BatchStatus.READY, now]
-        cursor.execute(_USE_CARD, new + asked)
-        if cursor.rowcount != 1:
-            raise CannotMeasure("A bare statement did not find its card.")
-        cursor.execute(*row)
-
-
-@transaction.atomic
-def _undo_bare(cards: list[Card]) -> None:
-    """The bare statements wrote no usage log and no audit row: nothing of them may stay."""
-    Order.objects.filter(batch=cards[0].batch_id, number__startswith=_RAW).delete()
-    for card in cards:
-        Card.objects.filter(pk=card.pk).update(status=CardStatus.UNUSED, used_at=None, used_by=None, sealed=card.sealed)
-
-
-_RAW = "bench-"
-_LOCK_CARD = {
-    "postgresql": "SELECT id, batch_id, status FROM cards_card WHERE lookup = %s FOR NO KEY UPDATE",
-    "sqlite": "SELECT id, batch_id, status FROM cards_card WHERE lookup = %s",  # BEGIN IMMEDIATE holds the lock
-}
-_LOCK_BATCH = {
-    "postgresql": "SELECT disabled_at, expires_at FROM cards_batch WHERE id = %s FOR SHARE",
-    "sqlite": "SELECT disabled_at, expires_at FROM cards_batch WHERE id = %s",
-}
-_USE_CARD = (
-    "UPDATE cards_card SET status = %s, used_at = %s, used_by_id = %s, sealed = NULL WHERE id = %s AND status = %s "
-    "AND batch_id IN (SELECT id FROM cards_batch WHERE status = %s AND disabled_at IS NULL AND expires_at > %s)"
-)
-
-
-def _order_row(like: Order, card: Card) -> tuple[str, list[Any]]:
-    """The insert of a final order for the card, so that no worker takes it up."""
-    fields = [field for field in Order._meta.concrete_fields if not field.primary_key]
-    fresh = {
-        "key": Order._meta.get_field("key").get_default(),
-        "number": f"{_RAW}{card.pk}",
-        "card_id": card.pk,
-        "state": OrderState.FAILED,
-    }
-    values = [
-        field.get_db_prep_save(fresh.get(field.attname, getattr(like, field.attname)), connection) for field in fields
-    ]
-    columns, marks = ", ".join(str(field.column) for field in fields), ", ".join(["%s"] * len(fields))
-    return f"INSERT INTO {Order._meta.db_table} ({columns}) VALUES ({marks})", values  # noqa: S608 (own names only)
-
-
-def as_rows(results: list[PageResult]) -> list[dict[str, Any]]:
-    return [asdict(result) for result in results]
+def lines(result: dict[str, Any]) -> Iterable[str]:
+    yield from table(result["pages"], result["pages"][0])
+    yield f"{result['times']} requests each. Not asked for, POST only: {', '.join(result['post_only']) or 'none'}."
