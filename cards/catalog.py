@@ -71,6 +71,11 @@ class Product:
     spec_form: SpecFormClass
     offered: str  # the field of Line that says whether the line offers it
 
+    @property
+    def is_site(self) -> bool:
+        """It answers under a domain, where a server has a host name and a login of the member's choice."""
+        return not self.needs_os
+
 
 PRODUCTS = {
     ProductType.CLOUD_SERVER: Product(ProductType.CLOUD_SERVER, True, CloudServerSpec, "offers_cloud_server"),

@@ -66,7 +66,12 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
     with transaction.atomic():
         card = order.card
         won = Order.objects.filter(pk=order.pk, fence=fence, state__in=STUCK, card__isnull=False).update(
-            state=OrderState.CANCELLED, card=None, returned_card_id=order.card_id, lease_until=None
+            state=OrderState.CANCELLED,
+            card=None,
+            returned_card_id=order.card_id,
+            lease_until=None,
+            login=None,
+            domain="",
         )
         if (
             not won

@@ -34,6 +34,8 @@ def order_facts(order: Order) -> dict[str, Any]:
         "name": order.product_name,
         "line": order.line.name,
         "os": order.os_name,
+        "hostname": order.hostname,
+        "domain": order.domain,
         "surcharge": order.surcharge,
         "currency": order.currency,
         "attempts": order.attempts,

@@ -129,5 +129,48 @@ class BadHostname(RedemptionRefused):
         )
 
 
+class BadDomain(RedemptionRefused):
+    field = "domain"
+
+    def __str__(self) -> str:
+        return _("This is no domain of your own. It looks like www.example.com, without http:// and without a path.")
+
+
+class DomainTaken(RedemptionRefused):
+    field = "domain"
+
+    def __str__(self) -> str:
+        return _("This domain belongs to another site here already. If it is yours, please contact our staff.")
+
+
+class BadSSHKey(RedemptionRefused):
+    """`kind` is "form", "private", "weak" or "windows"."""
+
+    field = "ssh_key"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        super().__init__(kind)
+
+    def __str__(self) -> str:
+        if self.kind == "private":
+            return _("This is the private half of a key. Keep it to yourself, and paste the public one (.pub) here.")
+        if self.kind == "weak":
+            return _("This kind of key is too weak. Use Ed25519, ECDSA, or RSA with at least 2048 bits.")
+        if self.kind == "windows":
+            return _("Windows takes no SSH key. Leave the field empty, or choose a Linux system.")
+        return _("This is no SSH public key. It is one line that begins with ssh-ed25519, ecdsa-sha2 or ssh-rsa.")
+
+
+class BadPassword(RedemptionRefused):
+    field = "password"
+
+    def __str__(self) -> str:
+        return _(
+            "A server's password has 12 to 64 characters, with capital and small letters and digits, no spaces and "
+            "no quotation marks, and is not a common one. Leave it empty to have one chosen."
+        )
+
+
 def _day(moment: datetime) -> str:
     return formats.date_format(timezone.localtime(moment), "DATE_FORMAT")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from django import forms
+from django.forms.boundfield import BoundField
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from cards.choices import ProductType
+from cards import catalog
 
 from .choices import OrderState
+
+AS_TYPED = {"autocomplete": "off", "autocapitalize": "none", "autocorrect": "off", "spellcheck": "false"}
+SERVER_WISHES = ("hostname", "ssh_key", "password")
+SITE_WISHES = ("domain",)
 
 
 class CodeForm(forms.Form):
@@ -45,19 +50,45 @@ class ConfirmForm(forms.Form):
         label=_("Host name"),
         required=False,
         max_length=253,
-        help_text=_("Optional. Leave it empty and we choose one."),
-        widget=forms.TextInput(
-            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false", "placeholder": "web-1"}
-        ),
+        help_text=_("Leave it empty and we choose one."),
+        widget=forms.TextInput(attrs=AS_TYPED | {"placeholder": "web-1"}),
+    )
+    domain = forms.CharField(
+        label=_("Domain"),
+        required=False,
+        max_length=253,
+        help_text=_("Your site gets an address of ours at once. You can name your own domain now, or later."),
+        widget=forms.TextInput(attrs=AS_TYPED | {"placeholder": "www.example.com", "inputmode": "url"}),
+    )
+    ssh_key = forms.CharField(
+        label=_("SSH public key"),
+        required=False,
+        max_length=8000,
+        help_text=_("Linux only. One line, such as the contents of id_ed25519.pub."),
+        widget=forms.Textarea(attrs=AS_TYPED | {"rows": 3, "placeholder": "ssh-ed25519 AAAA…", "class": "code-area"}),
+    )
+    password = forms.CharField(
+        label=_("Password of the server"),
+        required=False,
+        max_length=200,
+        strip=False,
+        help_text=_("Leave it empty and we choose a strong one, shown when the server is open."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
-    def name_for(self, product_type: str) -> None:
-        """Call the field by what the product makes of it: a site has a domain where a server has a host name."""
-        if product_type == ProductType.VIRTUAL_HOST:
-            field = self.fields["hostname"]
-            field.label = _("Domain")
-            field.help_text = _("Optional. Leave it empty and your site gets an address of ours.")
-            field.widget.attrs["placeholder"] = "www.example.com"
+    def suit(self, product_type: str) -> None:
+        """Keep the wishes that this kind of product can fulfil."""
+        unfit = SERVER_WISHES if catalog.product_of(product_type).is_site else SITE_WISHES
+        for name in unfit:
+            del self.fields[name]
+
+    def wished(self) -> list[BoundField]:
+        """The fields behind "More options"."""
+        return [self[name] for name in (*SERVER_WISHES, *SITE_WISHES) if name in self.fields]
+
+    def has_wishes(self) -> bool:
+        """Whether something stands in them, or was refused: then they are shown open."""
+        return any(bound.errors or bound.value() for bound in self.wished())
 
 
 class OrderFilterForm(forms.Form):

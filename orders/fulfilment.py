@@ -65,7 +65,7 @@ def run(order_id: int) -> bool:
         record_retry(claimed, AttemptOutcome.TRANSIENT, str(error))
     except (OutcomeUnknown, ProvisionerError) as error:
         record_retry(claimed, AttemptOutcome.UNKNOWN, str(error))
-    except ImproperlyConfigured as error:
+    except (ImproperlyConfigured, vault.KeyUnavailable) as error:
         record_retry(claimed, AttemptOutcome.TRANSIENT, str(error))
     except Exception as error:  # an adapter's bug: what it did before is unknown; its text may hold anything
         name, where = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
@@ -98,7 +98,8 @@ def claim(order_id: int) -> Claim | None:
 
 
 def request_for(order: Order) -> ProvisionRequest:
-    """What the provider is told; the password is the portal's choice and the same at every attempt."""
+    """What the provider is told, the same at every attempt; the password is the portal's choice or the member's."""
+    login = vault.open_access(bytes(order.login), order_key=order.key) if order.login else {}
     return ProvisionRequest(
         key=order.key,
         order_number=order.number,
@@ -109,7 +110,9 @@ def request_for(order: Order) -> ProvisionRequest:
         os_name=order.os_name,
         os_family=order.os_family,
         hostname=order.hostname,
-        password=vault.initial_password(order.key),
+        password=login.get("password") or vault.initial_password(order.key),
+        domain=order.domain,
+        ssh_key=login.get("ssh_key", ""),
     )
 
 
@@ -124,7 +127,12 @@ def record_ready(claimed: Claim, outcome: Ready) -> bool:
     """The product is open: order ACTIVE and the member's service, in one transaction."""
     now = timezone.now()
     if not _close(
-        claimed, AttemptOutcome.READY, state=OrderState.ACTIVE, opened_at=now, external_id=outcome.external_id
+        claimed,
+        AttemptOutcome.READY,
+        state=OrderState.ACTIVE,
+        opened_at=now,
+        external_id=outcome.external_id,
+        login=None,
     ):
         return False
     order = claimed.order

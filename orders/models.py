@@ -22,6 +22,8 @@ class Order(models.Model):
 
     `card` is given up (NULL) when the order is cancelled and the card returned; until then the one-to-one makes a
     second order for a card impossible. `fence` grows with every claim, and every write of a worker carries it.
+    A site has its `hostname` below our own hosting domain and answers under `domain`, the same until the member names
+    his own. `login` is the SSH key and password the member wished for, sealed, and dropped once the product is open.
     """
 
     key = models.UUIDField(_("idempotency key"), default=uuid.uuid4, unique=True, editable=False)
@@ -42,6 +44,8 @@ class Order(models.Model):
     os_family = models.CharField(max_length=16, choices=OSFamily, blank=True)
     image_reference = models.CharField(max_length=200, blank=True)
     hostname = models.CharField(_("host name"), max_length=253, blank=True)
+    domain = models.CharField(_("domain"), max_length=253, blank=True)
+    login = models.BinaryField(null=True)
     surcharge = models.DecimalField(_("Windows surcharge"), max_digits=12, decimal_places=2, default=Decimal(0))
     currency = models.CharField(max_length=3)
 
@@ -81,6 +85,11 @@ class Order(models.Model):
             models.CheckConstraint(
                 condition=~Q(state=OrderState.ACTIVE) | (Q(opened_at__isnull=False) & ~Q(external_id="")),
                 name="order_active_is_open",
+            ),
+            models.UniqueConstraint(fields=["domain"], condition=~Q(domain=""), name="order_domain_unique"),
+            models.CheckConstraint(
+                condition=~Q(state__in=[OrderState.ACTIVE, OrderState.CANCELLED]) | Q(login__isnull=True),
+                name="order_open_keeps_no_login",
             ),
         ]
 

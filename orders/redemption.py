@@ -10,14 +10,14 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from uuid import uuid4
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -37,10 +37,10 @@ from cards.models import Batch, Card, Image
 from .choices import OrderEventKind
 from .exceptions import (
     AlreadyYours,
-    BadHostname,
     CardAlreadyUsed,
     CardDisabled,
     CardExpired,
+    DomainTaken,
     ImageNotOffered,
     MistypedCode,
     RedemptionRefused,
@@ -49,10 +49,9 @@ from .exceptions import (
 )
 from .models import Order, OrderEvent
 from .tasks import provision
+from .wishes import NO_WISHES, Wishes, checked
 
 REFUSALS = (RedemptionRefused, TooManyAttempts, BalanceTooLow)
-
-_HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,13 @@ def preview(*, code: str, member: User, address: str | None = None) -> Preview:
     )
 
 
-@sensitive_variables("code")
+@sensitive_variables("code", "wishes", "wanted")
 def redeem(
     *,
     code: str,
     member: User,
     image_id: int | None = None,
-    hostname: str = "",
+    wishes: Wishes = NO_WISHES,
     address: str | None = None,
     actor: User | None = None,
 ) -> Order:
@@ -115,7 +114,7 @@ def redeem(
     Raises one of REFUSALS, in which case nothing was written.
     """
     found = _find(code, member, address)
-    wanted = _checked_hostname(hostname)
+    wanted = checked(wishes, found.batch.product_type)
     with transaction.atomic():
         card = card_actions.lock_card(bytes(found.lookup))
         if card is None:
@@ -123,6 +122,7 @@ def redeem(
         at = timezone.now()
         _require_usable(card, member, at)
         image = _chosen_image(card.batch, image_id)
+        wanted.suit(image.operating_system.family if image else "")
         number = new_number()
         if not card_actions.use_card(card=card, member=member, order_number=number, at=at):
             card.refresh_from_db()
@@ -222,22 +222,16 @@ def _chosen_image(batch: Batch, image_id: int | None) -> Image | None:
     raise ImageNotOffered
 
 
-def _checked_hostname(hostname: str) -> str:
-    """Names below our own hosting domain are for us to give: they are other members' sites."""
-    wanted = hostname.strip().lower().rstrip(".")
-    ours = f".{wanted}".endswith(f".{settings.HOSTING_DOMAIN}")
-    if wanted and (ours or len(wanted) > 253 or not _HOSTNAME.fullmatch(wanted)):
-        raise BadHostname
-    return wanted
-
-
+@sensitive_variables("wanted", "login")
 def _place_order(
-    card: Card, member: User, number: str, image: Image | None, hostname: str, at: datetime, actor: User | None
+    card: Card, member: User, number: str, image: Image | None, wanted: Wishes, at: datetime, actor: User | None
 ) -> Order:
     batch = card.batch
     surcharge = _surcharge(image, batch) if image else Decimal(0)
-    default_host = f"{number.lower()}.{settings.HOSTING_DOMAIN}" if image is None else f"srv-{number.lower()}"
-    order = Order.objects.create(
+    site = f"{number.lower()}.{settings.HOSTING_DOMAIN}" if catalog.product_of(batch.product_type).is_site else ""
+    key, login = uuid4(), wanted.login()
+    order = Order(
+        key=key,
         number=number,
         member=member,
         card=card,
@@ -251,16 +245,33 @@ def _place_order(
         os_name=str(image.operating_system) if image else "",
         os_family=image.operating_system.family if image else "",
         image_reference=image.reference if image else "",
-        hostname=hostname or default_host,
+        hostname=site or wanted.hostname or f"srv-{number.lower()}",
+        domain=wanted.domain or site,
+        login=vault.seal_access(login, order_key=key) if login else None,
         surcharge=surcharge,
         currency=batch.currency,
         next_attempt_at=at + settings.WAKE_GRACE,
         deadline=at + settings.ORDER_DEADLINE[batch.product_type],
         created_at=at,
     )
+    _insert(order)
     OrderEvent.objects.create(order=order, kind=OrderEventKind.CREATED, actor=actor or member, at=at)
     if surcharge:
         record_entry(
             member=member, kind=LedgerKind.SURCHARGE, amount=-surcharge, reference=number, created_by=actor or member
         )
     return order
+
+
+def _insert(order: Order) -> None:
+    """Two sites cannot answer under one domain; the constraint decides, in a savepoint so that its word can be told."""
+    if not order.domain:
+        order.save(force_insert=True)
+        return
+    try:
+        with transaction.atomic():
+            order.save(force_insert=True)
+    except IntegrityError:
+        if Order.objects.filter(domain=order.domain).exists():
+            raise DomainTaken from None
+        raise

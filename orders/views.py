@@ -32,8 +32,9 @@ from cards.models import CardUse
 from . import fulfilment, redemption
 from .choices import FINAL, IN_FLIGHT, STUCK, OrderState, ServiceState
 from .exceptions import AlreadyYours
-from .forms import CodeForm, ConfirmForm
+from .forms import SERVER_WISHES, SITE_WISHES, CodeForm, ConfirmForm
 from .models import Order, Service
+from .wishes import Wishes
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class SeeOther(HttpResponseRedirect):
 # --- Redeeming ------------------------------------------------------------------------------------------------------
 @login_required
 @never_cache
-@sensitive_post_parameters("code")
+@sensitive_post_parameters("code", "password", "ssh_key")
 @require_http_methods(["GET", "POST"])
 def redeem(request: MemberRequest) -> HttpResponse:
     """The code, then what it is worth, then the order. Both steps POST: a code never stands in an address."""
@@ -83,7 +84,7 @@ def _offer(request: MemberRequest, code: str, form: ConfirmForm | None = None) -
     except redemption.REFUSALS as refusal:
         return _refuse(request, refusal)
     confirm = form or ConfirmForm(initial={"code": code})
-    confirm.name_for(preview.product_type)
+    confirm.suit(preview.product_type)
     families = [
         (OSFamily(family).label, list(choices)) for family, choices in groupby(preview.choices, lambda c: c.family)
     ]
@@ -112,7 +113,7 @@ def _confirm(request: MemberRequest) -> HttpResponse:
             code=code,
             member=request.user,
             image_id=form.cleaned_data["image"],
-            hostname=form.cleaned_data["hostname"],
+            wishes=Wishes(**{name: form.cleaned_data[name] for name in (*SERVER_WISHES, *SITE_WISHES)}),
             address=client_address(request),
         )
     except AlreadyYours as yours:

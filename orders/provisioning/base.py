@@ -30,8 +30,10 @@ class ProvisionRequest:
     image: str  # the control plane's own reference; empty where there is no operating system to choose
     os_name: str
     os_family: str  # linux | windows | empty
-    hostname: str
+    hostname: str  # of a site: its address below our own hosting domain
     password: str = field(repr=False)
+    domain: str = ""  # of a site: what it answers under, the member's own or the same as `hostname`; else empty
+    ssh_key: str = ""  # the member's public key in OpenSSH's one-line form, or empty
 
 
 @dataclass(frozen=True)

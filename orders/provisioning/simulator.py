@@ -146,8 +146,9 @@ class SimulatorProvisioner(Provisioner):
 
     @staticmethod
     def _hostname(request: ProvisionRequest) -> str:
-        if request.product_type == ProductType.VIRTUAL_HOST and "." not in request.hostname:
-            return f"{request.hostname or request.order_number}.{settings.HOSTING_DOMAIN}".lower()
+        if request.product_type == ProductType.VIRTUAL_HOST:
+            own = f"{request.order_number}.{settings.HOSTING_DOMAIN}".lower()
+            return request.domain or request.hostname or own
         return request.hostname or request.order_number.lower()
 
     @staticmethod

@@ -41,6 +41,7 @@ from orders.exceptions import (
     WrongState,
 )
 from orders.models import Order, OrderEvent
+from orders.wishes import Wishes
 
 from .cast import alice, bob, client_of, place_order, put_into
 from .simulated import plane
@@ -189,7 +190,7 @@ def test_no_image_at_all(shop: Shop, alice: User) -> None:
                                       "7K3M9-QPX2T.Hosted.Example."])  # fmt: skip
 def test_a_host_name_that_is_none_or_not_his(shop: Shop, alice: User, hostname: str) -> None:
     """Names below the portal's own hosting domain are given out by the portal: they are other members' sites."""
-    refuse(BadHostname, code=shop.code, member=alice, image_id=shop.debian.pk, hostname=hostname)
+    refuse(BadHostname, code=shop.code, member=alice, image_id=shop.debian.pk, wishes=Wishes(hostname=hostname))
 
 
 def test_a_balance_one_cent_too_low(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from accounts.command import code_from_stdin, staff_named, user_named
 from accounts.wakeup import muted
 from orders import fulfilment, redemption
 from orders.command import OrderCommand, order_facts, order_numbered
+from orders.wishes import Wishes
 
 
 class Command(OrderCommand):
@@ -24,7 +25,9 @@ class Command(OrderCommand):
         system = parser.add_mutually_exclusive_group()
         system.add_argument("--image", type=int, help="ID of the image (see --choices).")
         system.add_argument("--os", help='Name of the operating system, such as "Debian 12".')
-        parser.add_argument("--hostname", default="")
+        parser.add_argument("--hostname", default="", help="Of a server; empty: one is chosen.")
+        parser.add_argument("--domain", default="", help="Of a virtual host; empty: a subdomain of ours.")
+        parser.add_argument("--ssh-key", default="", metavar="LINE", help="Of a Linux server: a public key.")
         parser.add_argument("--on-behalf", metavar="STAFF", help="Login of the member of staff who redeems for him.")
         parser.add_argument("--choices", action="store_true", help="Only show what the card is for; uses nothing.")
         parser.add_argument("--wait", action="store_true", help="Run the first attempt to open it in this process.")
@@ -36,6 +39,8 @@ class Command(OrderCommand):
         image: int | None,
         os: str | None,
         hostname: str,
+        domain: str,
+        ssh_key: str,
         on_behalf: str | None,
         choices: bool,
         wait: bool,
@@ -46,10 +51,11 @@ class Command(OrderCommand):
         code = code_from_stdin()
         if choices:
             return preview_facts(redemption.preview(code=code, member=user))
+        wishes = Wishes(hostname=hostname, domain=domain, ssh_key=ssh_key)
         if os:
             image = image_called(os, redemption.preview(code=code, member=user))
         with muted() if wait else nullcontext():
-            order = redemption.redeem(code=code, member=user, image_id=image, hostname=hostname, actor=actor)
+            order = redemption.redeem(code=code, member=user, image_id=image, wishes=wishes, actor=actor)
         if wait:
             fulfilment.run(order.pk)
         return order_facts(order_numbered(order.number))

@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
             owner="receiver",
             product_type=data["product_type"],
             spec=data["spec"],
-            hostname=data["hostname"],
+            hostname=data["domain"] or data["hostname"],
             image=data["image"],
             username="root",
             address_count=1,

@@ -1,0 +1,131 @@
+"""What a member may wish for his product: a server's host name, SSH key and password, or a site's own domain.
+
+Pure: checked and brought into one form here, before anything is spent. Empty means the portal chooses.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+import idna
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from django.conf import settings
+from django.contrib.auth.password_validation import CommonPasswordValidator
+from django.core.exceptions import ValidationError
+
+from cards import catalog
+from cards.choices import OSFamily
+
+from .exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey
+
+LONGEST_NAME = 253
+LONGEST_KEY = 4000
+PASSWORD_LENGTH = range(12, 65)
+RSA_BITS = 2048
+
+_HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_PASSWORD = re.compile(r"[A-Za-z0-9!#$%*+,\-./:=?@^_~]+")  # what every console, shell and panel takes as it stands
+_KEY_KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    hostname: str = ""
+    domain: str = ""
+    ssh_key: str = ""
+    password: str = field(default="", repr=False)
+
+    def login(self) -> dict[str, str]:
+        """What the order keeps sealed until the product is open; empty when nothing was wished for."""
+        return {name: value for name in ("ssh_key", "password") if (value := getattr(self, name))}
+
+    def suit(self, os_family: str) -> None:
+        """Raises BadSSHKey when the chosen system cannot take a key."""
+        if self.ssh_key and os_family == OSFamily.WINDOWS:
+            raise BadSSHKey("windows")
+
+
+NO_WISHES = Wishes()
+
+
+def checked(wishes: Wishes, product_type: str) -> Wishes:
+    """The wishes that this kind of product can fulfil, each in its one form; the others are left out.
+
+    Raises BadHostname, BadDomain, BadSSHKey or BadPassword; none of them holds what was typed.
+    """
+    if catalog.product_of(product_type).is_site:
+        return Wishes(domain=checked_domain(wishes.domain))
+    hostname = checked_hostname(wishes.hostname)
+    password = checked_password(wishes.password, hostname)
+    return replace(wishes, hostname=hostname, domain="", ssh_key=checked_ssh_key(wishes.ssh_key), password=password)
+
+
+def checked_hostname(text: str) -> str:
+    """A server's name. Names below our own hosting domain are for us to give: they are other members' sites."""
+    wanted = text.strip().lower().rstrip(".")
+    if wanted and (_is_ours(wanted) or len(wanted) > LONGEST_NAME or not _HOSTNAME.fullmatch(wanted)):
+        raise BadHostname
+    return wanted
+
+
+def checked_domain(text: str) -> str:
+    """A site's own domain in its ASCII form (中文.com becomes xn--fiq228c.com)."""
+    wanted = text.strip().rstrip(".。")
+    if not wanted:
+        return ""
+    try:
+        ascii_form = idna.encode(wanted, uts46=True, std3_rules=True).decode().lower()
+    except (idna.IDNAError, UnicodeError):
+        raise BadDomain from None
+    last = ascii_form.rpartition(".")[2]
+    if "." not in ascii_form or last.isdigit() or len(ascii_form) > LONGEST_NAME or _is_ours(ascii_form):
+        raise BadDomain
+    return ascii_form
+
+
+def _is_ours(name: str) -> bool:
+    return f".{name}".endswith(f".{settings.HOSTING_DOMAIN}")
+
+
+def checked_ssh_key(text: str) -> str:
+    """One public key in OpenSSH's one-line form: "type base64 comment", the comment reduced to plain characters."""
+    parts = text.split(None, 2)
+    if not parts:
+        return ""
+    if "PRIVATE" in text:
+        raise BadSSHKey("private")
+    if len(parts) < 2 or len(text) > LONGEST_KEY or "\n" in text.strip():
+        raise BadSSHKey("form")
+    kind, body = parts[:2]
+    if kind == "ssh-dss":
+        raise BadSSHKey("weak")
+    if kind not in _KEY_KINDS:
+        raise BadSSHKey("form")
+    try:
+        key = load_ssh_public_key(f"{kind} {body}".encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise BadSSHKey("form") from None
+    if isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS:
+        raise BadSSHKey("weak")
+    comment = re.sub(r"[^\w.@+-]+", "-", parts[2].strip(), flags=re.ASCII)[:60] if len(parts) > 2 else ""
+    return f"{kind} {body} {comment}".strip()
+
+
+def checked_password(text: str, hostname: str = "") -> str:
+    """A password that every kind of system accepts and that is no common one."""
+    if not text:
+        return ""
+    classes = sum(bool(re.search(pattern, text)) for pattern in ("[a-z]", "[A-Z]", "[0-9]"))
+    if len(text) not in PASSWORD_LENGTH or classes < 3 or not _PASSWORD.fullmatch(text):
+        raise BadPassword
+    guessable = ["administrator", "root", hostname]
+    if any(name and len(name) > 3 and name in text.lower() for name in guessable):
+        raise BadPassword
+    try:
+        CommonPasswordValidator().validate(text)
+    except ValidationError:
+        raise BadPassword from None
+    return text
