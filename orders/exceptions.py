@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 if TYPE_CHECKING:
     from .models import Order
@@ -35,6 +36,18 @@ class RedemptionRefused(Exception):
     field = "code"
 
 
+# By kind; the field says them too, before anything is sent (static/code.js).
+MISTYPED = {
+    "empty": gettext_lazy("Please enter the code of your card."),
+    "length": gettext_lazy("A card code has 25 characters in five groups of five. Please check that none is missing."),
+    "symbol": gettext_lazy(
+        "Group %(group)d holds a character that no card code has. "
+        "Codes are made of digits and letters, without I, L, O and U."
+    ),
+    "check": gettext_lazy("This code has a typing mistake. Please compare it with your card, group by group."),
+}
+
+
 class MistypedCode(RedemptionRefused):
     """The text cannot be a code; said before any look-up, because it helps typing and tells a guesser nothing."""
 
@@ -44,16 +57,7 @@ class MistypedCode(RedemptionRefused):
         super().__init__(kind)
 
     def __str__(self) -> str:
-        if self.kind == "empty":
-            return _("Please enter the code of your card.")
-        if self.kind == "length":
-            return _("A card code has 25 characters in five groups of five. Please check that none is missing.")
-        if self.kind == "symbol":
-            return _(
-                "Group %(group)d holds a character that no card code has. "
-                "Codes are made of digits and letters, without I, L, O and U."
-            ) % {"group": self.group}
-        return _("This code has a typing mistake. Please compare it with your card, group by group.")
+        return MISTYPED[self.kind] % {"group": self.group}
 
 
 class UnknownCode(RedemptionRefused):

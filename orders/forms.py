@@ -10,6 +10,7 @@ from django.utils.translation import pgettext_lazy
 from cards import catalog
 
 from .choices import OrderState
+from .exceptions import MISTYPED
 
 AS_TYPED = {"autocomplete": "off", "autocapitalize": "none", "autocorrect": "off", "spellcheck": "false"}
 SERVER_WISHES = ("hostname", "ssh_key", "password")
@@ -24,7 +25,7 @@ class CodeForm(forms.Form):
         max_length=200,
         strip=False,
         help_text=_("Capital or small letters, with or without spaces and hyphens: any form is fine."),
-        error_messages={"required": _("Please enter the code of your card.")},
+        error_messages={"required": MISTYPED["empty"]},
         widget=forms.TextInput(
             attrs={
                 "class": "hero-field",
@@ -36,6 +37,7 @@ class CodeForm(forms.Form):
                 "enterkeyhint": "go",
                 "placeholder": "XXXXX-XXXXX-XXXXX-XXXXX-XXXXX",
                 "autofocus": True,
+                **{f"data-says-{kind}": says for kind, says in MISTYPED.items()},
             }
         ),
     )

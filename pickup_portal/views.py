@@ -6,6 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from orders.forms import CodeForm
 from orders.models import Order
 
 RECENT = 5
@@ -17,4 +18,4 @@ def home(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "home.html")
     recent = Order.objects.filter(member=request.user).order_by("-id")[:RECENT]
-    return render(request, "home_member.html", {"orders": recent})
+    return render(request, "home_member.html", {"orders": recent, "form": CodeForm()})

@@ -12,49 +12,6 @@
     document.cookie = "portal_time_zone=" + encodeURIComponent(zone) + "; path=/; max-age=31536000; SameSite=Lax" + secure;
   }
 
-  // Card codes: groups of five while typing. The server forgives everything else, so nothing is refused here.
-  function group(text) {
-    var plain = text.normalize("NFKC").replace(/[\s\u200b-\u200d\ufeff\u2010-\u2015-]/g, "").toUpperCase();
-    return (plain.match(/.{1,5}/g) || []).join("-");
-  }
-  function onCode(event) {
-    var input = event.target;
-    if (!input.matches || !input.matches("input[data-code]") || event.isComposing) return;
-    var before = input.value.slice(0, input.selectionStart);
-    var kept = group(before).length;
-    var grouped = group(input.value);
-    if (grouped === input.value) return;
-    input.value = grouped;
-    var at = Math.min(kept, grouped.length);
-    input.setSelectionRange(at, at);
-  }
-
-  // A printed card's QR code leads here with the code behind the "#", which no server sees. It is taken off the
-  // address at once, so that the browser's history does not keep it. A reader who must sign in first finds it in the
-  // field afterwards: until then, and for a quarter of an hour at most, this tab alone remembers it.
-  var KEPT = "portal-code", KEPT_FOR = 15 * 60 * 1000;
-  function fillFromFragment() {
-    var input = document.querySelector("input[data-code]:not([type=hidden])");
-    var code = codeOfFragment();
-    if (input) code = code || keptCode();
-    if (input && code) input.value = code;
-    else if (code) try { sessionStorage.setItem(KEPT, JSON.stringify({ code: code, at: Date.now() })); } catch (error) { /* typed again, then */ }
-  }
-  function codeOfFragment() {
-    var code;
-    try { code = group(decodeURIComponent(location.hash.slice(1))); } catch (error) { return ""; }
-    if (!/^\w{5}(-\w{5}){4}$/.test(code)) return "";
-    history.replaceState(null, "", location.pathname + location.search);
-    return code;
-  }
-  function keptCode() {
-    try {
-      var kept = JSON.parse(sessionStorage.getItem(KEPT));
-      sessionStorage.removeItem(KEPT);
-      return kept && Date.now() - kept.at < KEPT_FOR ? kept.code : "";
-    } catch (error) { return ""; }
-  }
-
   // A form that may be sent only once: the second click finds its buttons resting.
   function onSubmit(event) {
     var form = event.target;
@@ -107,9 +64,6 @@
   }
 
   tellTimeZone();
-  fillFromFragment();
-  window.addEventListener("hashchange", fillFromFragment);
-  document.addEventListener("input", onCode);
   document.addEventListener("submit", onSubmit);
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onKey);
