@@ -166,7 +166,7 @@ CELERY_TIMEZONE = "UTC"
 # --- Cards ------------------------------------------------------------------------------------------------------
 BATCH_MAX_QUANTITY = env.int("BATCH_MAX_QUANTITY", 1_000_000)
 GENERATION_SLICE = timedelta(seconds=env.int("GENERATION_SLICE_SECONDS", 20))  # one task's turn, then it requeues
-GENERATION_STALLED_AFTER = timedelta(seconds=env.int("GENERATION_STALLED_SECONDS", 10))
+GENERATION_STALLED_AFTER = timedelta(seconds=env.int("GENERATION_STALLED_SECONDS", 5))
 CURRENCY = env.str("CURRENCY", "CNY")
 
 # --- Orders -----------------------------------------------------------------------------------------------------

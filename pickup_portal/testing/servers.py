@@ -81,36 +81,53 @@ THROW_AWAY = {
 DURABLE = {"max_connections": "200", "shared_buffers": "512MB", "max_wal_size": "4GB"}
 
 
-def start_postgres(stack: ExitStack, home: Path, tuned: Mapping[str, str] = THROW_AWAY) -> str:
-    """A cluster under `home` that trusts its own socket; returns its DATABASE_URL.
+class Postgres:
+    """A cluster under `home` that trusts its own socket.
 
     THROW_AWAY never waits for a disk, as tests like it; DURABLE keeps what it has committed, as a measurement or a
     proof with crashes needs.
     """
-    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    place = home / "pg"
-    place.mkdir()
-    home.chmod(0o711)
-    programs = _postgres_programs(place, copy=user is not None)
-    if user:
-        shutil.chown(place, user)
-    data, log = place / "data", place / "log"
-    _run_as(user, [programs / "initdb", "-D", data, "-U", "portal", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
-    named = {"listen_addresses": "", "unix_socket_directories": str(place), **tuned}
-    options = [f"-c{name}={value}" for name, value in named.items()]
-    with log.open("wb") as output:
-        server = subprocess.Popen(  # noqa: S603
-            [str(programs / "postgres"), "-D", str(data), *options],
-            stdout=output,
-            stderr=output,
-            cwd=place,
-            user=user,
-            start_new_session=True,
-            preexec_fn=die_with_parent,
-        )
-    stack.callback(_stop, server, signal.SIGQUIT)
-    _wait_for(place / ".s.PGSQL.5432", server, log)
-    return f"postgres://portal@/postgres?host={place}"
+
+    def __init__(self, home: Path, tuned: Mapping[str, str] = THROW_AWAY) -> None:
+        self._user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        self._place = home / "pg"
+        self._place.mkdir()
+        home.chmod(0o711)
+        self._programs = _postgres_programs(self._place, copy=self._user is not None)
+        if self._user:
+            shutil.chown(self._place, self._user)
+        named = {"listen_addresses": "", "unix_socket_directories": str(self._place), **tuned}
+        self._options = [f"-c{name}={value}" for name, value in named.items()]
+        self._data = self._place / "data"
+        how = ["-U", "portal", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        _run_as(self._user, [self._programs / "initdb", "-D", self._data, *how])
+        self.url = f"postgres://portal@/postgres?host={self._place}"
+        self.start()
+
+    def start(self) -> None:
+        log = self._place / "log"
+        with log.open("wb") as output:
+            self._server = subprocess.Popen(  # noqa: S603
+                [str(self._programs / "postgres"), "-D", str(self._data), *self._options],
+                stdout=output,
+                stderr=output,
+                cwd=self._place,
+                user=self._user,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        _wait_for(self._place / ".s.PGSQL.5432", self._server, log)
+
+    def stop_immediately(self) -> None:
+        """What `pg_ctl stop -m immediate` does: no checkpoint, every session cut off, recovery at the next start."""
+        _stop(self._server, signal.SIGQUIT)
+
+
+def start_postgres(stack: ExitStack, home: Path) -> str:
+    """A throw-away cluster until the stack closes; returns its DATABASE_URL."""
+    server = Postgres(home)
+    stack.callback(server.stop_immediately)
+    return server.url
 
 
 def _postgres_programs(place: Path, *, copy: bool) -> Path:
