@@ -19,7 +19,7 @@ from accounts.wakeup import call_after_commit
 
 from . import audit, pricing, vault
 from .catalog import lines_offering, product_of
-from .choices import AuditAction, BatchStatus, CardStatus, ValidityKind, WindowsPolicy
+from .choices import AuditAction, CardStatus, ValidityKind, WindowsPolicy
 from .exceptions import BadBatch, NothingToChange, NotWhole, UsedCardStays
 from .models import USE_COUNT_SLOTS, Batch, Card, CardUse, Line, UseCount
 from .tasks import generate_batch
@@ -253,7 +253,7 @@ def use_card(*, card: Card, member: User, order_number: str, at: datetime) -> bo
     won = Card.objects.filter(
         pk=card.pk,
         status=CardStatus.UNUSED,
-        batch__in=Batch.objects.filter(status=BatchStatus.READY, disabled_at__isnull=True, expires_at__gt=at),
+        batch__in=Batch.objects.filter(issued__gte=card.serial, disabled_at__isnull=True, expires_at__gt=at),
     ).update(status=CardStatus.USED, used_at=at, used_by=member, sealed=None)
     if not won:
         return False
@@ -281,6 +281,6 @@ def return_card(*, card: Card, order_number: str, actor: User | None, address: s
 
 
 def require_whole(batch: Batch) -> None:
-    """Raises NotWhole while the batch is being generated."""
-    if batch.status != BatchStatus.READY:
+    """Raises NotWhole until the batch was whole once; cards added since are handed out when they are whole."""
+    if not batch.issued:
         raise NotWhole

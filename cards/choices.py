@@ -42,6 +42,7 @@ class BatchStatus(models.TextChoices):
 
     GENERATING = "generating", _("Generating")
     READY = "ready", _("Ready")
+    CANCELLED = "cancelled", pgettext_lazy("batch status", "Cancelled")  # given up before it was whole; final
 
 
 class BatchShown(models.TextChoices):
@@ -52,6 +53,7 @@ class BatchShown(models.TextChoices):
     DISABLED = "disabled", _("Disabled")
     EXPIRED = "expired", _("Expired")
     USED_UP = "used_up", _("Used up")
+    CANCELLED = "cancelled", pgettext_lazy("batch status", "Cancelled")
 
 
 class CardStatus(models.TextChoices):
@@ -62,12 +64,17 @@ class CardStatus(models.TextChoices):
 
 class AuditAction(models.TextChoices):
     CREATE_BATCH = "create_batch", _("Batch created")
+    IMPORT_BATCH = "import_batch", _("Batch imported")
+    CANCEL_BATCH = "cancel_batch", _("Generating cancelled")
+    ADD_CARDS = "add_cards", _("Cards added")
     DOWNLOAD = "download", _("Codes downloaded")
     REVEAL = "reveal", _("Code revealed")
     DISABLE_BATCH = "disable_batch", _("Batch disabled")
     ENABLE_BATCH = "enable_batch", _("Batch enabled")
     DISABLE_CARD = "disable_card", _("Card disabled")
     ENABLE_CARD = "enable_card", _("Card enabled")
+    DISABLE_CARDS = "disable_cards", _("Cards disabled by list")
+    REPLACE_CARD = "replace_card", _("Card replaced")
     EXTEND_BATCH = "extend_batch", _("Validity extended")
     REDEEM = "redeem", _("Card redeemed")
     RETURN_CARD = "return_card", _("Card returned")

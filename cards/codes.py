@@ -15,11 +15,13 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 25
 RANDOM = 24
 GROUP = 5
+FOREIGN_LONGEST = 64
 
 _LOW5 = bytes(value & 31 for value in range(256))
 _SYMBOLS = bytes(ord(ALPHABET[value & 31]) for value in range(256))
 _VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)}
 _LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
+_FOREIGN = re.compile(r"[!-~]+")
 _SEPARATORS = re.compile(r"[\s\-_.\u00ad\u2010-\u2015\u2212\u200b-\u200f\u2060\ufeff]+")
 
 
@@ -100,8 +102,38 @@ def normalise(text: str) -> str:
     return folded
 
 
+def foreign(text: str) -> str:
+    """The normal form of a code of another system: NFKC, without separators, in capitals. Raises BadCode.
+
+    Nothing is forgiven but case and separators, for in another alphabet O and 0 may be two symbols.
+    """
+    if len(text) > 400:
+        raise BadCode("length")
+    folded = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper()
+    if not folded:
+        raise BadCode("empty")
+    if not _FOREIGN.fullmatch(folded):
+        raise BadCode("symbol", 1)
+    if len(folded) > FOREIGN_LONGEST:
+        raise BadCode("length")
+    return folded
+
+
+def canonical(text: str) -> str:
+    """The one form that a text is looked up by: ours if it is a code of ours in full, else the foreign one.
+
+    Import and redemption both ask here, so a card is always found by a single look-up. Raises BadCode.
+    """
+    try:
+        return normalise(text)
+    except BadCode:
+        return foreign(text)
+
+
 def group(code: str) -> str:
-    """The printed form, XXXXX-XXXXX-XXXXX-XXXXX-XXXXX."""
+    """The printed form, XXXXX-XXXXX-XXXXX-XXXXX-XXXXX; an imported code is printed as it came."""
+    if len(code) != LENGTH or not _VALUE.keys() >= set(code):
+        return code
     return "-".join(code[start : start + GROUP] for start in range(0, len(code), GROUP))
 
 

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import PortalCommand, code_from_stdin
 
-from .codes import BadCode, mask, normalise
+from .codes import BadCode, canonical, mask
 from .exceptions import CardError
 from .models import Batch, Card
 from .vault import lookup
@@ -30,7 +30,7 @@ def batch_numbered(text: str) -> Batch:
 def card_with_code() -> Card:
     """The card whose code comes on standard input. An unknown code and a mistyped one are two answers: staff ask."""
     try:
-        code = normalise(code_from_stdin())
+        code = canonical(code_from_stdin())
     except BadCode as bad:
         raise CommandError(f"That is not a card code ({bad.kind}).") from None
     card = Card.objects.select_related("batch__line", "used_by").filter(lookup=lookup(code)).first()

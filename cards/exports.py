@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import User
 
@@ -35,7 +36,8 @@ def download_txt(
 
 
 def _handed_out(batch: Batch) -> CardQuerySet:
-    return Card.objects.filter(batch=batch, status=CardStatus.UNUSED, sealed__isnull=False)
+    issued = Q(serial__lte=batch.issued)  # cards being added wait until they are whole
+    return Card.objects.filter(issued, batch=batch, status=CardStatus.UNUSED, sealed__isnull=False)
 
 
 def _lines(batch: Batch, vault: BatchVault, chunk: int) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 1. Lock the batch row (a second worker that finds it locked leaves).
 2. Make the codes of serials watermark+1 .. watermark+chunk, seal them, compute their look-up values.
-3. Insert them and move the watermark in the same transaction; at the end the batch becomes READY.
+3. Insert them and move the watermark in the same transaction; at the end the batch becomes READY and all is issued.
 
 A crash loses at most the open chunk, which never existed; the next run goes on at the watermark. While the database
 loads one chunk, a thread makes the next one, so that neither waits for the other.
@@ -80,8 +80,8 @@ def fill_chunk(batch_id: int, maker: Maker | None = None) -> int | None:
     batch = Batch.objects.select_for_update(skip_locked=on_postgres, no_key=on_postgres).filter(pk=batch_id).first()
     if batch is None:
         return None
-    if batch.status == BatchStatus.READY:
-        return 0
+    if batch.status != BatchStatus.GENERATING:
+        return 0  # whole, or cancelled
     size = CHUNK_POSTGRES if on_postgres else CHUNK_SQLITE
     first = batch.generated + 1
     count = min(size, batch.quantity - batch.generated)
@@ -96,8 +96,8 @@ def fill_chunk(batch_id: int, maker: Maker | None = None) -> int | None:
     batch.generated += count
     batch.progress_at = timezone.now()
     if not left:
-        batch.status = BatchStatus.READY
-    batch.save(update_fields=["generated", "progress_at", "status"])
+        batch.status, batch.issued = BatchStatus.READY, batch.quantity
+    batch.save(update_fields=["generated", "progress_at", "status", "issued"])
     return left
 
 

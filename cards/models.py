@@ -26,6 +26,9 @@ from .choices import (
 )
 
 USE_COUNT_SLOTS = 16
+OWN_CODE_BITS = 120  # a code of ours: 24 random symbols of 32
+FEWEST_CODE_BITS = 40  # imported codes with less are refused
+GUESSABLE_BELOW_BITS = 80
 
 
 def price_field(label: Any) -> models.DecimalField[Any, Any]:
@@ -127,11 +130,12 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 
     def shown_as(self, shown: str) -> Self:
         """The batches that show this status now. Needs `with_used` for the last two."""
-        ready = Q(status=BatchStatus.READY)
+        ready = Q(issued__gt=0)
         enabled, live = Q(disabled_at__isnull=True), Q(expires_at__gt=timezone.now())
-        full = Q(used_cards__gte=F("quantity"))
+        full = Q(used_cards__gte=F("quantity") - F("replaced"))
         rules = {
-            BatchShown.GENERATING: ~ready,
+            BatchShown.GENERATING: ~ready & ~Q(status=BatchStatus.CANCELLED),
+            BatchShown.CANCELLED: Q(status=BatchStatus.CANCELLED),
             BatchShown.DISABLED: ready & ~enabled,
             BatchShown.EXPIRED: ready & enabled & ~full & ~live,
             BatchShown.USED_UP: ready & enabled & full,
@@ -141,7 +145,12 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 
 
 class Batch(models.Model):
-    """Cards made together for one product configuration, frozen once created."""
+    """Cards made together for one product configuration, frozen once created.
+
+    The serials 1..`generated` exist. The serials 1..`issued` may be handed out and picked up: a batch is issued when it
+    is whole, and cards added later when they are whole, while those before them stay good. Of the `quantity`,
+    `replaced` cards are void, each with its replacement among the rest. `code_bits` says how hard a code is to guess.
+    """
 
     product_type = models.CharField(_("business type"), max_length=16, choices=ProductType)
     name = models.CharField(_("card name"), max_length=100)
@@ -159,6 +168,9 @@ class Batch(models.Model):
     status = models.CharField(_("status"), max_length=16, choices=BatchStatus, default=BatchStatus.GENERATING)
     disabled_at = models.DateTimeField(_("disabled at"), null=True, blank=True)
     generated = models.PositiveIntegerField(_("generated"), default=0)
+    issued = models.PositiveIntegerField(default=0, editable=False)
+    replaced = models.PositiveIntegerField(default=0, editable=False)
+    code_bits = models.PositiveSmallIntegerField(default=OWN_CODE_BITS, editable=False)
     progress_at = models.DateTimeField(_("last progress"), default=timezone.now)
     wrapped_key = models.BinaryField(editable=False)
     key_id = models.CharField(max_length=64, editable=False)
@@ -179,6 +191,7 @@ class Batch(models.Model):
             ("download_batch", "Can download the codes of a batch"),
             ("disable_batch", "Can disable and enable batches and cards"),
             ("extend_batch", "Can extend the validity of a batch"),
+            ("cancel_batch", "Can stop the generating of a batch"),
         ]
         indexes = [
             models.Index(fields=["progress_at"], condition=Q(status=BatchStatus.GENERATING), name="batch_generating"),
@@ -187,7 +200,15 @@ class Batch(models.Model):
             models.CheckConstraint(condition=Q(quantity__gte=1), name="batch_has_cards"),
             models.CheckConstraint(condition=Q(generated__lte=F("quantity")), name="batch_watermark"),
             models.CheckConstraint(
-                condition=~Q(status=BatchStatus.READY) | Q(generated=F("quantity")), name="batch_ready_is_whole"
+                condition=~Q(status=BatchStatus.READY) | Q(generated=F("quantity"), issued=F("quantity")),
+                name="batch_ready_is_whole",
+            ),
+            models.CheckConstraint(condition=Q(issued__lte=F("generated")), name="batch_issued"),
+            models.CheckConstraint(condition=Q(replaced__lt=F("quantity")), name="batch_replaced"),
+            models.CheckConstraint(condition=Q(code_bits__gte=FEWEST_CODE_BITS), name="batch_code_bits"),
+            models.CheckConstraint(condition=Q(status__in=BatchStatus.values), name="batch_status_known"),
+            models.CheckConstraint(
+                condition=~Q(status=BatchStatus.CANCELLED) | Q(issued=0), name="batch_cancelled_never_issued"
             ),
             models.CheckConstraint(condition=Q(reference_price__gte=0), name="batch_price"),
             models.CheckConstraint(condition=Q(windows_surcharge__gte=0), name="batch_surcharge"),
@@ -214,13 +235,25 @@ class Batch(models.Model):
         return timezone.localtime(self.expires_at - timedelta(seconds=1), timezone.get_default_timezone())
 
     @property
+    def total(self) -> int:
+        """全部: the cards that can be or were picked up. A card that was replaced is not one of them."""
+        return self.quantity - self.replaced
+
+    @property
+    def guessable(self) -> bool:
+        """Whether its codes are so short that knowing one proves nothing: a refusal then says nothing either."""
+        return self.code_bits < GUESSABLE_BELOW_BITS
+
+    @property
     def shown(self) -> BatchShown:
         """使用状态; needs `with_used`."""
-        if self.status == BatchStatus.GENERATING:
+        if self.status == BatchStatus.CANCELLED:
+            return BatchShown.CANCELLED
+        if not self.issued:
             return BatchShown.GENERATING
         if self.disabled_at:
             return BatchShown.DISABLED
-        if self.used_cards >= self.quantity:
+        if self.used_cards >= self.total:
             return BatchShown.USED_UP
         if self.expires_at <= timezone.now():
             return BatchShown.EXPIRED
@@ -231,7 +264,7 @@ class CardQuerySet(models.QuerySet["Card"]):
     def redeemable(self) -> Self:
         return self.filter(
             status=CardStatus.UNUSED,
-            batch__status=BatchStatus.READY,
+            serial__lte=F("batch__issued"),
             batch__disabled_at__isnull=True,
             batch__expires_at__gt=timezone.now(),
         )
@@ -256,7 +289,11 @@ class Card(models.Model):
     class Meta:
         verbose_name = _("pickup card")
         verbose_name_plural = _("pickup cards")
-        permissions = [("reveal_card", "Can see a card's code in full")]
+        permissions = [
+            ("reveal_card", "Can see a card's code in full"),
+            ("replace_card", "Can replace a card by a new code"),
+        ]
+        indexes = [models.Index(fields=["last4"], name="card_last4")]
         constraints = [
             models.UniqueConstraint(fields=["batch", "serial"], name="card_serial_unique"),
             models.UniqueConstraint(fields=["lookup"], name="card_lookup_unique"),
@@ -270,6 +307,35 @@ class Card(models.Model):
 
     def __str__(self) -> str:
         return f"…{self.last4}"
+
+
+class Replacement(models.Model):
+    """A lost or leaked card and the new card that stands for it. The old one stays disabled for ever (a trigger)."""
+
+    old = models.OneToOneField(Card, on_delete=models.PROTECT, related_name="replaced_by")
+    new = models.OneToOneField(Card, on_delete=models.PROTECT, related_name="replaces")
+    at = models.DateTimeField(_("time"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("replacement")
+        verbose_name_plural = _("replacements")
+        constraints = [models.CheckConstraint(condition=~Q(old=F("new")), name="replacement_is_another_card")]
+
+    def __str__(self) -> str:
+        return f"{self.old_id} → {self.new_id}"
+
+
+class CodeForm(models.Model):
+    """A length and a set of characters that imported codes have, in normal form: what is worth looking up at all."""
+
+    length = models.PositiveSmallIntegerField()
+    symbols = models.CharField(max_length=128)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["length", "symbols"], name="codeform_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.length} × {self.symbols}"
 
 
 class CardUse(models.Model):

@@ -31,8 +31,8 @@ from accounts.models import User
 from accounts.wakeup import call_after_commit
 from cards import actions as card_actions
 from cards import audit, catalog, codes, vault
-from cards.choices import AuditAction, BatchStatus, CardStatus, OSFamily, WindowsPolicy
-from cards.models import Batch, Card, Image
+from cards.choices import AuditAction, CardStatus, OSFamily, WindowsPolicy
+from cards.models import Batch, Card, CodeForm, Image
 
 from .choices import OrderEventKind
 from .exceptions import (
@@ -150,20 +150,38 @@ def new_number() -> str:
 
 @sensitive_variables("code", "canonical")
 def _find(code: str, member: User, address: str | None) -> Card:
-    """The card of that code, after the attempt was counted; a real card's code takes the count back."""
+    """The card of that code, after the attempt was counted; a real card's code takes the count back.
+
+    A typing mistake is said at once, from the text alone, unless imported codes look like that: then it is looked up.
+    """
+    mistake = None
     try:
         canonical = codes.normalise(code)
     except codes.BadCode as error:
-        raise MistypedCode(error.kind, error.group) from None
+        mistake = MistypedCode(error.kind, error.group)
+        canonical = _imported_form(code)
+        if not canonical:
+            raise mistake from None
     keys = throttle.take_places(
         throttle.attempt_keys(member_id=member.pk, address=address or ""), window=settings.THROTTLE_WINDOW
     )
     card = Card.objects.select_related("batch__line").filter(lookup=vault.lookup(canonical)).first()
-    if card is None or card.batch.status != BatchStatus.READY:
-        raise UnknownCode
+    if card is None or card.serial > card.batch.issued:
+        raise mistake if mistake and len(canonical) == codes.LENGTH else UnknownCode
     for key in keys:
         throttle.give_back(key)
     return card
+
+
+@sensitive_variables("code", "canonical")
+def _imported_form(code: str) -> str:
+    """The normal form of a text that looks as imported codes do, "" for any other: a matter of the text alone."""
+    try:
+        canonical = codes.foreign(code)
+    except codes.BadCode:
+        return ""
+    forms = CodeForm.objects.filter(length=len(canonical)).values_list("symbols", flat=True)
+    return canonical if any(set(canonical) <= set(symbols) for symbols in forms) else ""
 
 
 def _require_usable(card: Card, member: User, now: datetime) -> None:

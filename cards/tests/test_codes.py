@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cards import codes
@@ -74,3 +74,28 @@ def test_a_refusal_says_what_is_wrong(text: str, kind: str, group: int | None) -
 
 def test_printed_in_groups_of_five() -> None:
     assert codes.group("ABCDE" * 5) == "ABCDE-ABCDE-ABCDE-ABCDE-ABCDE"
+
+
+@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=80))
+def test_a_foreign_code_has_one_normal_form_however_it_is_written(text: str) -> None:
+    try:
+        form = codes.foreign(text)
+    except codes.BadCode:
+        assume(False)
+    assert codes.foreign(form) == codes.foreign(f" {text.lower()} \u200b") == form
+    assert codes.canonical(codes.canonical(text)) == codes.canonical(text)
+
+
+def test_foreign_letters_that_look_alike_stay_apart() -> None:
+    assert codes.foreign("old-10io") == "OLD10IO"
+    assert codes.foreign("０ＬＤ‐１０") == "0LD10"
+    for text, kind in (("", "empty"), ("a" * 65, "length"), ("旧卡", "symbol")):
+        with pytest.raises(codes.BadCode) as caught:
+            codes.foreign(text)
+        assert caught.value.kind == kind
+
+
+@given(CODE)
+def test_a_code_of_ours_is_read_as_ours_whatever_else_is_read(code: str) -> None:
+    assert codes.canonical(codes.group(code).lower()) == code
+    assert codes.group("OLD-10IO") == "OLD-10IO"

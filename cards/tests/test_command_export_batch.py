@@ -64,7 +64,7 @@ def test_without_actor_or_reason_nothing_leaves(staff: User, arguments: list[str
 
 def test_a_growing_batch_is_refused(staff: User) -> None:
     batch, _codes = make_batch()
-    Batch.objects.filter(pk=batch.pk).update(status=BatchStatus.GENERATING)
+    Batch.objects.filter(pk=batch.pk).update(status=BatchStatus.GENERATING, issued=0)
     with pytest.raises(CommandError, match="still being generated"):
         run("export_batch", batch.pk, "--actor", staff.username, "--reason", "shop")
     assert downloads() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,7 @@ from accounts.models import User
 from accounts.tests.factories import UserFactory
 from cards import actions
 from cards.choices import BatchStatus, CardStatus
-from cards.models import AuditEvent, Batch, Card, CardUse, UseCount
+from cards.models import AuditEvent, Batch, Card, CardUse, Replacement, UseCount
 from cards.tests.factories import LineFactory, make_batch
 from cards.tests.staff import use
 
@@ -51,6 +52,7 @@ def refused(rows: Any, **change: Any) -> None:
         {"currency": "USD"},
         {"windows_policy": "included"},
         {"windows_surcharge": Decimal("0.01")},
+        {"code_bits": 60},
         {"request_token": "6f6b2f0e-0000-4000-8000-000000000000"},
     ],
     ids=lambda change: next(iter(change)),
@@ -81,6 +83,11 @@ def test_what_staff_may_change_is_not(batch: Batch) -> None:
         {"validity_kind": "date"},
         {"validity_kind": "period", "validity_months": None},
         {"validity_kind": "for ever"},
+        {"issued": 2},  # a ready batch is issued as a whole
+        {"issued": 4},
+        {"replaced": 3},  # somebody's replacement is among the cards
+        {"status": "cancelled"},  # what was issued is not taken back
+        {"status": "sold"},
     ],
     ids=str,
 )
@@ -149,5 +156,37 @@ def test_a_count_of_uses_never_goes_below_zero(batch: Batch) -> None:
 
 def test_a_half_made_batch_cannot_be_called_ready(batch: Batch) -> None:
     rows = Batch.objects.filter(pk=batch.pk)
-    rows.update(status=BatchStatus.GENERATING, generated=1)
+    rows.update(status=BatchStatus.GENERATING, generated=1, issued=0)
     refused(rows, status=BatchStatus.READY)
+
+
+def test_a_batch_given_up_stays_so(batch: Batch) -> None:
+    rows = Batch.objects.filter(pk=batch.pk)
+    assert rows.update(status=BatchStatus.CANCELLED, issued=0) == 1
+    refused(rows, status=BatchStatus.GENERATING)
+    refused(rows, issued=1)
+
+
+def test_only_a_disabled_card_is_replaced_and_it_stays_disabled(batch: Batch) -> None:
+    old, new, other = batch.cards.order_by("serial")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Replacement.objects.create(old=old, new=new)
+    rows = Card.objects.filter(pk__in=[old.pk, other.pk])
+    rows.update(status=CardStatus.DISABLED)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Replacement.objects.create(old=old, new=old)
+    link = Replacement.objects.create(old=old, new=new)
+    assert (old.replaced_by, new.replaces) == (link, link)
+    refused(Replacement.objects.filter(pk=link.pk), new=other)
+    refused(Card.objects.filter(pk=old.pk), status=CardStatus.UNUSED)
+    assert Card.objects.filter(pk=other.pk).update(status=CardStatus.UNUSED) == 1
+
+
+def test_codes_that_are_too_easy_are_no_batch(batch: Batch) -> None:
+    fields = {
+        field.attname: getattr(batch, field.attname) for field in Batch._meta.concrete_fields if field.attname != "id"
+    }
+    fields |= {"request_token": uuid.uuid4(), "code_bits": 39}
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Batch.objects.create(**fields)
+    Batch.objects.create(**(fields | {"code_bits": 40}))

@@ -105,7 +105,7 @@ def test_right_passwords_are_not_counted(client: Client) -> None:
 
 def test_half_made_batch_is_not_handed_out(client: Client) -> None:
     batch, _ = make_batch()
-    Batch.objects.filter(pk=batch.pk).update(status="generating", generated=1)
+    Batch.objects.filter(pk=batch.pk).update(status="generating", generated=1, issued=0)
     assert "still being generated" in text_of(client.get(url(batch)))
     response = client.post(url(batch), {"reason": "x", "password": PASSWORD})
     assert (response.status_code, response.streaming) == (422, False)

@@ -92,10 +92,10 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
 
 @staff_view("cards.view_batch")
 def batch_progress(request: StaffRequest, pk: int) -> HttpResponseBase:
-    """The progress bar, asked for every second; once the batch is whole the page is loaded anew."""
+    """The progress bar, asked for every second; once nothing is under way the page is loaded anew."""
     batch = get_object_or_404(Batch, pk=pk)
     if not request.htmx:
         return redirect("staff:batch-detail", pk=pk)
-    if batch.status == BatchStatus.READY:
+    if batch.status != BatchStatus.GENERATING:
         return HttpResponseClientRefresh()
     return render(request, "staff/_progress.html", {"batch": batch})

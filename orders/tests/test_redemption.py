@@ -84,7 +84,7 @@ class Shop:
         card_actions.disable_batch(batch=self.batch, actor=None)
 
     def unfinish(self) -> None:
-        Batch.objects.filter(pk=self.batch.pk).update(status=BatchStatus.GENERATING)
+        Batch.objects.filter(pk=self.batch.pk).update(status=BatchStatus.GENERATING, issued=0)
 
     def close_line(self) -> None:
         Line.objects.filter(pk=self.line.pk).update(active=False)

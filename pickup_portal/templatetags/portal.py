@@ -31,6 +31,7 @@ STATES: dict[str, tuple[Any, dict[str, tuple[str, str]]]] = {
         BatchShown,
         {
             "generating": ("blue", "loader"),
+            "cancelled": ("grey", "x-circle"),
             "normal": ("green", "check-circle"),
             "disabled": ("red", "ban"),
             "expired": ("amber", "calendar-x"),

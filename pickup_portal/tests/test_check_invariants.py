@@ -60,7 +60,7 @@ def gap_in_serials(order: Order) -> None:
 
 
 def grow_past_watermark(order: Order) -> None:
-    Batch.objects.filter(pk=order.batch_id).update(status="generating", generated=1)
+    Batch.objects.filter(pk=order.batch_id).update(status="generating", generated=1, issued=1)
 
 
 def miscount(order: Order) -> None:
