@@ -1,10 +1,13 @@
-"""What staff do to orders."""
+"""What staff do to orders and to the services they opened."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.actions import record_entry
@@ -15,12 +18,13 @@ from cards import audit
 from cards.actions import return_card
 from cards.choices import AuditAction
 
-from .choices import STUCK, OrderEventKind, OrderState
-from .exceptions import ResourceRemains, WrongState
-from .models import Order, OrderEvent
+from . import lifecycle
+from .choices import STUCK, OrderEventKind, OrderState, ServiceState
+from .exceptions import NotLater, ResourceRemains, ServiceExpired, WrongState
+from .models import Order, OrderEvent, Service
 from .provisioning.base import ProvisionerError
 from .provisioning.registry import get_provisioner
-from .tasks import provision
+from .tasks import change_service, provision
 
 
 @transaction.atomic
@@ -48,6 +52,65 @@ def retry_order(*, order: Order, actor: User | None, note: str = "", address: st
         note=note,
     )
     call_after_commit(provision, order.pk)
+
+
+def suspend_service(*, service: Service, actor: User | None, reason: str, address: str | None = None) -> None:
+    """Decide that the service stops, its data kept; a worker carries it out. Raises WrongState."""
+    _decide(service, ServiceState.SUSPENDED, actor, reason, address)
+
+
+@transaction.atomic
+def resume_service(*, service: Service, actor: User | None, reason: str, address: str | None = None) -> None:
+    """Decide that the service runs again. Raises WrongState, or ServiceExpired when its term has ended."""
+    if not Service.objects.filter(pk=service.pk, expires_at__gt=timezone.now()).exists():
+        raise ServiceExpired
+    _decide(service, ServiceState.ACTIVE, actor, reason, address)
+
+
+def terminate_service(*, service: Service, actor: User | None, reason: str, address: str | None = None) -> None:
+    """Decide that the service ends and its data goes, which nothing takes back. Raises WrongState."""
+    _decide(service, ServiceState.TERMINATED, actor, reason, address)
+
+
+@transaction.atomic
+def _decide(service: Service, wanted: ServiceState, actor: User | None, reason: str, address: str | None) -> None:
+    if not lifecycle.decide(service, wanted, actor=actor, reason=reason, address=address):
+        raise WrongState
+    call_after_commit(change_service, service.pk)
+    service.refresh_from_db()
+
+
+@transaction.atomic
+def settle_service(*, service: Service, actor: User | None, reason: str, address: str | None = None) -> None:
+    """Staff have brought the provider to what is wanted by hand: note it as done. Raises WrongState."""
+    won = Service.objects.filter(pk=service.pk, needs_attention=True).update(
+        state=F("wanted"), needs_attention=False, last_error="", check_at=timezone.now()
+    )
+    if not won:
+        raise WrongState
+    service.refresh_from_db()
+    lifecycle.note(service, lifecycle.DONE[ServiceState(service.state)], actor=actor, reason=reason)
+    lifecycle.record_audit(service, f"settled {service.state}", actor=actor, reason=reason, address=address)
+
+
+@transaction.atomic
+def extend_service(
+    *, service: Service, until: datetime, actor: User | None, reason: str, address: str | None = None
+) -> None:
+    """Move the service's end to a later time. One that was suspended stays so until resumed.
+
+    Raises WrongState when it has ended, NotLater.
+    """
+    if until <= timezone.now():
+        raise NotLater
+    running = Service.objects.filter(pk=service.pk).exclude(wanted=ServiceState.TERMINATED)
+    if not running.exists():
+        raise WrongState
+    if not running.filter(expires_at__lt=until).update(expires_at=until):
+        raise NotLater
+    lifecycle.note(service, OrderEventKind.EXTENDED, actor=actor, reason=reason)
+    lifecycle.record_audit(service, f"extended to {until:%F %T %Z}", actor=actor, reason=reason, address=address)
+    service.refresh_from_db()
 
 
 def cancel_order(*, order: Order, actor: User | None, note: str = "", address: str | None = None) -> None:

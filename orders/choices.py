@@ -27,6 +27,17 @@ class ServiceState(models.TextChoices):
     TERMINATED = "terminated", _("Terminated")
 
 
+class SeenState(models.TextChoices):
+    """What the provider itself said of a service when it was last asked. The same word as `ServiceState` where they
+    mean the same, so that a difference is drift."""
+
+    BUILDING = "building", _("Being built")
+    ACTIVE = "active", pgettext_lazy("service state", "Active")
+    SUSPENDED = "suspended", _("Suspended")
+    FAILED = "failed", _("Failed")
+    GONE = "terminated", _("Not there")
+
+
 class AttemptOutcome(models.TextChoices):
     STARTED = "started", _("Started")
     IN_PROGRESS = "in_progress", _("In progress")
@@ -45,3 +56,11 @@ class OrderEventKind(models.TextChoices):
     FAILED = "failed", _("Could not be opened")
     RETRIED = "retried", _("Restarted by staff")
     CANCELLED = "cancelled", _("Cancelled, card returned")
+    SUSPEND_ASKED = "suspend_asked", _("Suspension ordered")
+    SUSPENDED = "suspended", _("Suspended")
+    RESUME_ASKED = "resume_asked", _("Resumption ordered")
+    RESUMED = "resumed", _("Resumed")
+    TERMINATE_ASKED = "terminate_asked", _("Termination ordered")
+    TERMINATED = "terminated", _("Terminated")
+    SERVICE_STUCK = "service_stuck", _("Service handed to our staff")
+    EXTENDED = "extended", _("Term extended")

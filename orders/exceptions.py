@@ -30,6 +30,16 @@ class ResourceRemains(OrderError):
         )
 
 
+class ServiceExpired(OrderError):
+    def __str__(self) -> str:
+        return _("The term of this service has ended. Extend it first, then it can be resumed.")
+
+
+class NotLater(OrderError):
+    def __str__(self) -> str:
+        return _("The new end must be later than the present one and in the future.")
+
+
 class RedemptionRefused(Exception):
     """Base: nothing was spent. `field` is the form field the message belongs to."""
 

@@ -144,6 +144,8 @@ def record_ready(claimed: Claim, outcome: Ready) -> bool:
         access=vault.seal_access(outcome.access, order_key=order.key),
         starts_at=now,
         expires_at=service_end(now, order.term_months),
+        facts=outcome.facts,
+        check_at=now + settings.SERVICE_CHECK_INTERVAL if outcome.facts else now,
     )
     OrderEvent.objects.create(order=order, kind=OrderEventKind.OPENED, at=now)
     return True

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from cards.choices import OSFamily, ProductType
 from cards.models import Batch, Card, Line
 
-from .choices import IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState, ServiceState
+from .choices import IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState, SeenState, ServiceState
 
 
 class Order(models.Model):
@@ -133,8 +134,24 @@ class ProvisioningAttempt(models.Model):
         return f"{self.order_id}#{self.fence} {self.outcome}"
 
 
+class ServiceQuerySet(models.QuerySet["Service"]):
+    def drifting(self) -> Self:
+        """Those that the provider says are something else than the portal believes, while no change is under way."""
+        settled = self.filter(next_attempt_at__isnull=True).exclude(seen_state="")
+        return settled.exclude(seen_state=F("state"))
+
+    def unsettled(self) -> Self:
+        """Those whose change a person has to carry through or drop."""
+        return self.filter(needs_attention=True)
+
+
 class Service(models.Model):
-    """What the member owns. `access` is the sealed JSON of the access details, opened by `cards.vault.open_access`."""
+    """What the member owns. `access` is the sealed JSON of the access details, opened by `cards.vault.open_access`.
+
+    `wanted` is what staff or the calendar decided, `state` what the provider was last brought to; the row is the queue
+    that leads from one to the other (`orders.lifecycle`), like the order's. `seen_state` and `facts` are what the
+    provider itself said at `seen_at`; `check_at` is when it is asked again (`orders.reconcile`).
+    """
 
     order = models.OneToOneField(Order, on_delete=models.PROTECT, related_name="service")
     member = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="services")
@@ -145,12 +162,51 @@ class Service(models.Model):
     starts_at = models.DateTimeField(_("starts"))
     expires_at = models.DateTimeField(_("runs until"))
 
+    wanted = models.CharField(max_length=16, choices=ServiceState, default=ServiceState.ACTIVE)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)  # null: nothing to do
+    lease_until = models.DateTimeField(null=True)
+    fence = models.PositiveIntegerField(default=0)
+    needs_attention = models.BooleanField(default=False)
+    last_error = models.CharField(max_length=300, blank=True)
+
+    seen_state = models.CharField(max_length=16, choices=SeenState, blank=True)
+    seen_at = models.DateTimeField(null=True)
+    facts = models.JSONField(default=dict)
+    check_at = models.DateTimeField(default=timezone.now)
+
+    objects = ServiceQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("service")
         ordering = ["-id"]
+        permissions = [
+            ("suspend_service", "Can suspend, resume and extend services"),
+            ("terminate_service", "Can terminate services"),
+        ]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="service_due"),
+            models.Index(fields=["check_at"], condition=~Q(state=ServiceState.TERMINATED), name="service_check"),
+            models.Index(fields=["expires_at"], condition=~Q(wanted=ServiceState.TERMINATED), name="service_expiry"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["provider", "external_id"], name="service_resource_unique"),
-            models.CheckConstraint(condition=Q(expires_at__gt=models.F("starts_at")), name="service_runs_forward"),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("starts_at")), name="service_runs_forward"),
+            models.CheckConstraint(
+                condition=Q(state__in=ServiceState.values, wanted__in=ServiceState.values), name="service_state_known"
+            ),
+            # What was decided and is not done is queued, or with a person: never forgotten.
+            models.CheckConstraint(
+                condition=Q(state=F("wanted")) | Q(next_attempt_at__isnull=False) | Q(needs_attention=True),
+                name="service_decision_pursued",
+            ),
+            models.CheckConstraint(
+                condition=Q(needs_attention=False) | Q(next_attempt_at__isnull=True), name="service_rests_with_staff"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state=ServiceState.TERMINATED) | Q(wanted=ServiceState.TERMINATED),
+                name="service_end_is_final",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -17,8 +17,20 @@ READ = (
 ROLES: dict[str, tuple[str, ...]] = {
     "issuer": (*READ, "cards.add_batch"),
     "distributor": (*READ, "cards.download_batch", "cards.reveal_card"),
-    "supervisor": (*READ, "cards.disable_batch", "cards.extend_batch", "orders.return_card"),
-    "operator": (*READ, "orders.retry_order", "orders.return_card", "orders.redeem_for_member"),
+    "supervisor": (
+        *READ,
+        "cards.disable_batch",
+        "cards.extend_batch",
+        "orders.return_card",
+        "orders.terminate_service",
+    ),
+    "operator": (
+        *READ,
+        "orders.retry_order",
+        "orders.return_card",
+        "orders.redeem_for_member",
+        "orders.suspend_service",
+    ),
     "support": READ,
     "auditor": (
         *READ,

@@ -270,4 +270,5 @@ def _date_back(order: Order, at: datetime) -> None:
     ]
     for rows, columns in shifted:
         rows.update(**{column: F(column) + shift for column in columns})
-    Service.objects.filter(order=order, expires_at__lt=timezone.now()).update(state=ServiceState.TERMINATED)
+    ended = Service.objects.filter(order=order, expires_at__lt=timezone.now())
+    ended.update(state=ServiceState.TERMINATED, wanted=ServiceState.TERMINATED)

@@ -190,6 +190,18 @@ ORDER_DEADLINE = {
     "virtual_host": timedelta(minutes=env.int("DEADLINE_VIRTUAL_HOST_MINUTES", 30)),
     "bare_metal": timedelta(minutes=env.int("DEADLINE_BARE_METAL_MINUTES", 240)),
 }
+# How long after its end a service is suspended, and terminated, which deletes its data; 0 days: never.
+SERVICE_SUSPEND_AFTER = {
+    "cloud_server": timedelta(hours=env.int("SUSPEND_CLOUD_SERVER_HOURS", 0)),
+    "virtual_host": timedelta(hours=env.int("SUSPEND_VIRTUAL_HOST_HOURS", 0)),
+    "bare_metal": timedelta(hours=env.int("SUSPEND_BARE_METAL_HOURS", 0)),
+}
+SERVICE_TERMINATE_AFTER = {
+    "cloud_server": timedelta(days=env.int("TERMINATE_CLOUD_SERVER_DAYS", 0)),
+    "virtual_host": timedelta(days=env.int("TERMINATE_VIRTUAL_HOST_DAYS", 0)),
+    "bare_metal": timedelta(days=env.int("TERMINATE_BARE_METAL_DAYS", 0)),
+}
+SERVICE_CHECK_INTERVAL = timedelta(minutes=env.int("SERVICE_CHECK_MINUTES", 360))  # how often a provider is asked
 SWEEP_INTERVAL = timedelta(seconds=env.int("SWEEP_SECONDS", 2))
 SWEEP_LIMIT = env.int("SWEEP_LIMIT", 200)  # most orders published by one sweep
 SWEEP_RECALL = timedelta(seconds=15)  # an order that was called is called again when nothing came of it

@@ -158,7 +158,7 @@ def test_access_details_only_when_asked_for_by_post(client: Client, order: Order
 
 def test_access_of_a_terminated_service_is_gone(client: Client, order: Order) -> None:
     put_into(order, OrderState.ACTIVE)
-    order.service.state = ServiceState.TERMINATED
+    order.service.state = order.service.wanted = ServiceState.TERMINATED
     order.service.save()
     assert client.post(f"/orders/{order.number}/access/").status_code == 404
 

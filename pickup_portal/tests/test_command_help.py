@@ -24,13 +24,17 @@ PROMISED = {
     "export_batch",
     "find_card",
     "list_orders",
+    "list_services",
     "redeem_card",
+    "resume_service",
     "retry_order",
     "rotate_master_key",
     "seed_demo",
     "serve",
     "show_batch",
+    "suspend_service",
     "sweep",
+    "terminate_service",
 }
 
 

@@ -6,15 +6,13 @@ import json
 import time
 from argparse import ArgumentParser
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from orders.choices import OrderState, ServiceState
-from orders.models import Order
-from orders.provisioning.base import Provisioner, ProvisionerError
+from orders.provisioning.base import ProvisionerError
 from orders.provisioning.registry import get_provisioner, provisioner_keys
+from orders.reconcile import orphans_of
 
 
 def check_one(key: str, *, orphans: bool) -> dict[str, Any]:
@@ -29,14 +27,6 @@ def check_one(key: str, *, orphans: bool) -> dict[str, Any]:
         result["error"] = str(trouble)
     trouble_free = not result["error"] and not result.get("orphans")
     return result | {"ok": trouble_free, "seconds": round(time.monotonic() - started, 3)}
-
-
-def orphans_of(provisioner: Provisioner) -> list[UUID]:
-    """What exists there without an order that wants it. Listed first, so that an order placed since is no orphan."""
-    there = set(provisioner.list_keys())
-    ours = Order.objects.filter(key__in=there).exclude(state=OrderState.CANCELLED)
-    wanted = ours.exclude(service__state=ServiceState.TERMINATED)
-    return sorted(there - set(wanted.values_list("key", flat=True)))
 
 
 class Command(BaseCommand):

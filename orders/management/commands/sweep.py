@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from cards import generation
 from cards.choices import BatchStatus
 from cards.models import Batch
-from orders import fulfilment
+from orders import fulfilment, lifecycle, reconcile
 from orders.choices import IN_FLIGHT
 from orders.command import OrderCommand
 from orders.models import Order
@@ -20,7 +20,8 @@ from orders.models import Order
 
 class Command(OrderCommand):
     help = (
-        "Generate the cards of half-made batches and run the orders that are due, in this process, without Celery. "
+        "Generate the cards of half-made batches, run the orders that are due, and carry out what was decided about "
+        "services or see how they stand, in this process, without Celery. "
         "--drain goes on until nothing is in flight and fails if --timeout passes first."
     )
 
@@ -32,6 +33,7 @@ class Command(OrderCommand):
     def run(self, *, limit: int, drain: bool, timeout: float, **options: Any) -> dict[str, Any]:
         end = time.monotonic() + timeout
         batches, orders = finish_batches(), fulfilment.sweep_inline(limit)
+        services = lifecycle.sweep_inline(limit) + reconcile.check_inline(limit)
         while drain and (in_flight() or half_made()):
             if time.monotonic() >= end:
                 raise CommandError(
@@ -39,10 +41,11 @@ class Command(OrderCommand):
                 )
             time.sleep(0.2)
             batches, orders = batches + finish_batches(), orders + fulfilment.sweep_inline(limit)
-        return {"batches": batches, "orders": orders, "in_flight": in_flight()}
+        return {"batches": batches, "orders": orders, "services": services, "in_flight": in_flight()}
 
     def lines(self, result: dict[str, Any]) -> Iterable[str]:
         yield f"{result['batches']} batches finished, {result['orders']} orders run, {result['in_flight']} in flight."
+        yield f"{result['services']} services changed or looked at."
 
 
 def finish_batches() -> int:

@@ -79,7 +79,7 @@ def test_orphans_are_what_no_order_wants() -> None:
     provisioner.ensure(stray)
     put_into(returned, OrderState.CANCELLED, card=None, returned_card=returned.card)
     put_into(ended, OrderState.ACTIVE)
-    Service.objects.filter(order=ended).update(state=ServiceState.TERMINATED)
+    Service.objects.filter(order=ended).update(state=ServiceState.TERMINATED, wanted=ServiceState.TERMINATED)
     out = io.StringIO()
     with pytest.raises(CommandError, match="In trouble: good"):
         call_command("check_provisioners", "--orphans", "--json", stdout=out)

@@ -1,0 +1,61 @@
+"""What the portal believes beside what the providers show: facts read back, drift, orphans. Changes nothing there."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from uuid import UUID
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
+from django.utils import timezone
+
+from .choices import OrderState, ServiceState
+from .lifecycle import seen
+from .models import Order, Service
+from .provisioning.base import Provisioner, ProvisionerError
+from .provisioning.registry import get_provisioner
+
+logger = logging.getLogger(__name__)
+ASK_AGAIN = timedelta(minutes=10)  # after a provider that did not answer
+
+
+@transaction.atomic
+def take_checks(limit: int) -> list[int]:
+    """Up to `limit` services whose provider is to be asked, each put off as if it had not answered."""
+    now = timezone.now()
+    rows = Service.objects.filter(check_at__lte=now).exclude(state=ServiceState.TERMINATED).order_by("check_at")
+    if connection.vendor == "postgresql":
+        rows = rows.select_for_update(skip_locked=True, no_key=True)
+    ids = list(rows.values_list("pk", flat=True)[:limit])
+    Service.objects.filter(pk__in=ids).update(check_at=now + ASK_AGAIN)
+    return ids
+
+
+def check(service_id: int) -> bool:
+    """Ask the provider how this service stands and write what it shows; False if it did not answer.
+
+    A change carried out meanwhile (the fence has moved) knows better: then nothing is written.
+    """
+    service = Service.objects.select_related("order").get(pk=service_id)
+    try:
+        found = get_provisioner(service.provider).find(service.order.key)
+    except (ProvisionerError, ImproperlyConfigured) as error:
+        logger.warning("service of order %s: its provider was not to be asked: %s", service.order.number, error)
+        return False
+    Service.objects.filter(pk=service.pk, fence=service.fence).update(**seen(found, timezone.now()))
+    if Service.objects.drifting().filter(pk=service.pk).exists():
+        logger.warning("service of order %s differs from what its provider shows", service.order.number)
+    return True
+
+
+def check_inline(limit: int = 1000) -> int:
+    return sum(check(service_id) for service_id in take_checks(limit))
+
+
+def orphans_of(provisioner: Provisioner) -> list[UUID]:
+    """What exists there without an order that wants it. Listed first, so that an order placed since is no orphan."""
+    there = set(provisioner.list_keys())
+    ours = Order.objects.filter(key__in=there).exclude(state=OrderState.CANCELLED)
+    wanted = ours.exclude(service__state=ServiceState.TERMINATED)
+    return sorted(there - set(wanted.values_list("key", flat=True)))
