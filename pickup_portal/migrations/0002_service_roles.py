@@ -25,5 +25,5 @@ def give(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("pickup_portal", "0001_staff_roles"), ("orders", "0002_service_lifecycle")]
+    dependencies = [("pickup_portal", "0001_staff_roles"), ("orders", "0003_service_lifecycle")]
     operations = [migrations.RunPython(give, migrations.RunPython.noop)]

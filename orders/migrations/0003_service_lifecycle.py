@@ -13,7 +13,7 @@ def decide_as_it_stands(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0001_initial'),
+        ('orders', '0002_wishes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
