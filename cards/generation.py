@@ -11,9 +11,12 @@ loads one chunk, a thread makes the next one, so that neither waits for the othe
 from __future__ import annotations
 
 import io
+import math
 import struct
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from django.db import connection, transaction
@@ -30,6 +33,23 @@ CHUNK_SQLITE = 500  # a long transaction would keep every other writer waiting
 COLUMNS = ("lookup", "batch_id", "serial", "sealed", "last4", "status")
 
 CardRow = tuple[bytes, int, bytes, str]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a half-made batch grows, in cards per second, and how long the rest will take at that."""
+
+    per_second: int
+    left: timedelta
+
+
+def pace_of(batch: Batch) -> Pace | None:
+    """None while there is nothing to tell: no card yet, or no more to come."""
+    started, made = batch.generation_started_at, batch.generated - batch.issued
+    if batch.status != BatchStatus.GENERATING or started is None or made < 1 or batch.progress_at <= started:
+        return None
+    per_second = made / (batch.progress_at - started).total_seconds()
+    return Pace(round(per_second), timedelta(seconds=math.ceil((batch.quantity - batch.generated) / per_second)))
 
 
 class Maker:
@@ -82,6 +102,8 @@ def fill_chunk(batch_id: int, maker: Maker | None = None) -> int | None:
         return None
     if batch.status != BatchStatus.GENERATING:
         return 0  # whole, or cancelled
+    if batch.generated == batch.issued:
+        batch.generation_started_at = timezone.now()
     size = CHUNK_POSTGRES if on_postgres else CHUNK_SQLITE
     first = batch.generated + 1
     count = min(size, batch.quantity - batch.generated)
@@ -97,7 +119,7 @@ def fill_chunk(batch_id: int, maker: Maker | None = None) -> int | None:
     batch.progress_at = timezone.now()
     if not left:
         batch.status, batch.issued = BatchStatus.READY, batch.quantity
-    batch.save(update_fields=["generated", "progress_at", "status", "issued"])
+    batch.save(update_fields=["generated", "progress_at", "generation_started_at", "status", "issued"])
     return left
 
 

@@ -172,6 +172,7 @@ class Batch(models.Model):
     replaced = models.PositiveIntegerField(default=0, editable=False)
     code_bits = models.PositiveSmallIntegerField(default=OWN_CODE_BITS, editable=False)
     progress_at = models.DateTimeField(_("last progress"), default=timezone.now)
+    generation_started_at = models.DateTimeField(null=True, editable=False)  # of what is not issued yet
     wrapped_key = models.BinaryField(editable=False)
     key_id = models.CharField(max_length=64, editable=False)
     request_token = models.UUIDField(unique=True, editable=False)

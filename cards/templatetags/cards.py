@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
+
 from django import template
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
 
 from .. import catalog
 from ..choices import ProductType
@@ -18,6 +21,15 @@ def period(months: int) -> str:
     if months and months % 12 == 0:
         return ngettext("%(n)d year", "%(n)d years", months // 12) % {"n": months // 12}
     return ngettext("%(n)d month", "%(n)d months", months) % {"n": months}
+
+
+@register.filter
+def lasting(time: timedelta) -> str:
+    """A short time as people say it: "8 s", "3 min"."""
+    seconds = math.ceil(time.total_seconds())
+    if seconds < 100:
+        return gettext("%(n)d s") % {"n": seconds}
+    return gettext("%(n)d min") % {"n": math.ceil(seconds / 60)}
 
 
 @register.filter

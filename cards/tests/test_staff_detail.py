@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
 from cards import actions, generation
@@ -143,6 +145,17 @@ class TestProgress:
         assert '<progress class="w-100" value="30" max="120"' in html
         assert f'hx-get="{reverse("staff:batch-progress", args=[half_made.pk])}"' in html
         assert "/download/" not in html
+
+    def test_says_how_fast_and_how_long(self, client: Client, half_made: Batch) -> None:
+        start = timezone.now()
+        Batch.objects.filter(pk=half_made.pk).update(
+            generation_started_at=start, progress_at=start + timedelta(seconds=3), quantity=3000
+        )
+        assert "10 cards a second, about 5 min left." in text_of(self.ask(client, half_made))
+        Batch.objects.filter(pk=half_made.pk).update(issued=20, quantity=130)  # cards added to a batch that was whole
+        assert "3 cards a second, about 30 s left." in text_of(self.ask(client, half_made))
+        Batch.objects.filter(pk=half_made.pk).update(progress_at=start)
+        assert "a second" not in text_of(self.ask(client, half_made))
 
     def test_fragment_polls_until_the_batch_is_whole(self, client: Client, half_made: Batch) -> None:
         response = self.ask(client, half_made)

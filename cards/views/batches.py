@@ -14,6 +14,7 @@ from accounts.paging import KeysetPage
 from .. import catalog
 from ..choices import BatchShown, BatchStatus, CardStatus
 from ..forms import BatchFilter, CardFilter, id_in
+from ..generation import pace_of
 from ..models import Batch, BatchQuerySet, Card, CardUse
 from .access import StaffRequest, staff_view
 
@@ -85,6 +86,7 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
         "page": page,
         "rows": [(card, orders.get(card.pk, "")) for card in page],
         "narrowed": bool(chosen),
+        "pace": pace_of(batch),
         "expired": batch.shown == BatchShown.EXPIRED,
     }
     return render(request, "staff/batch_detail.html", context)
@@ -98,4 +100,4 @@ def batch_progress(request: StaffRequest, pk: int) -> HttpResponseBase:
         return redirect("staff:batch-detail", pk=pk)
     if batch.status != BatchStatus.GENERATING:
         return HttpResponseClientRefresh()
-    return render(request, "staff/_progress.html", {"batch": batch})
+    return render(request, "staff/_progress.html", {"batch": batch, "pace": pace_of(batch)})
