@@ -20,6 +20,14 @@ from .exceptions import AccountError
 from .models import User
 
 
+class Failed(Exception):
+    """Raised by a command's `run`: `result` is shown all the same, then the command fails with this text."""
+
+    def __init__(self, text: str, result: Any) -> None:
+        self.result = result
+        super().__init__(text)
+
+
 class PortalCommand(BaseCommand):
     """A command that does one thing with `run` and shows what it returned: `lines` for people, `--json` for machines.
 
@@ -44,15 +52,20 @@ class PortalCommand(BaseCommand):
 
     def handle(self, *args: Any, as_json: bool, **options: Any) -> None:
         refusals: tuple[type[Exception], ...] = (AccountError, *self.refusals)
+        problem = ""
         try:
             result = self.run(**options)
+        except Failed as failure:
+            result, problem = failure.result, str(failure)
         except refusals as refusal:
             raise CommandError(str(refusal)) from None
         if as_json:
             self.stdout.write(json.dumps(result, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1))
-            return
-        for line in self.lines(result):
-            self.stdout.write(line)
+        else:
+            for line in self.lines(result):
+                self.stdout.write(line)
+        if problem:
+            raise CommandError(problem)
 
 
 def shown(value: Any) -> str:

@@ -82,45 +82,74 @@ def create_batch(
     token = request_token or uuid.uuid4()
     if made := Batch.objects.filter(request_token=token).first():
         return made
-    clean = _checked_spec(product_type, line, spec)
-    expires_at = _checked_terms(name, term_months, quantity, validity, reference_price)
-    price = pricing.quote(line, product_type, clean, term_months).total if reference_price is None else reference_price
-    key_id, wrapped = vault.new_data_key(token)
+    row = checked_row(
+        product_type=product_type,
+        name=name,
+        line=line,
+        spec=spec,
+        term_months=term_months,
+        quantity=quantity,
+        validity=validity,
+        windows_policy=windows_policy,
+        reference_price=reference_price,
+    )
     with transaction.atomic():
-        batch, created = Batch.objects.get_or_create(
-            request_token=token,
-            defaults={
-                "product_type": product_type,
-                "name": name.strip(),
-                "line": line,
-                "spec": clean,
-                "term_months": term_months,
-                "reference_price": price,
-                "currency": settings.CURRENCY,
-                "quantity": quantity,
-                "validity_kind": validity.kind,
-                "validity_months": validity.period_months,
-                "expires_at": expires_at,
-                "windows_policy": windows_policy,
-                "windows_surcharge": _frozen_surcharge(line, windows_policy, term_months),
-                "wrapped_key": wrapped,
-                "key_id": key_id,
-                "created_by": created_by,
-                "note": note,
-            },
-        )
+        batch, created = insert_batch(token, row | {"created_by": created_by, "note": note})
         if created:
-            UseCount.objects.bulk_create(UseCount(batch=batch, slot=slot) for slot in range(USE_COUNT_SLOTS))
             audit.record(
                 AuditAction.CREATE_BATCH,
                 actor=created_by,
                 batch=batch,
                 address=address,
                 quantity=quantity,
-                reference_price=str(price),
+                reference_price=str(batch.reference_price),
             )
             call_after_commit(generate_batch, batch.pk)
     return batch
+
+
+def checked_row(
+    *,
+    product_type: str,
+    name: str,
+    line: Line,
+    spec: dict[str, Any],
+    term_months: int,
+    quantity: int,
+    validity: Validity,
+    windows_policy: str,
+    reference_price: Decimal | None,
+) -> dict[str, Any]:
+    """What the row of such a batch says, checked, at today's prices. Raises BadBatch with messages by field."""
+    clean = _checked_spec(product_type, line, spec)
+    expires_at = _checked_terms(name, term_months, quantity, validity, reference_price)
+    price = pricing.quote(line, product_type, clean, term_months).total if reference_price is None else reference_price
+    return {
+        "product_type": product_type,
+        "name": name.strip(),
+        "line": line,
+        "spec": clean,
+        "term_months": term_months,
+        "reference_price": price,
+        "currency": settings.CURRENCY,
+        "quantity": quantity,
+        "validity_kind": validity.kind,
+        "validity_months": validity.period_months,
+        "expires_at": expires_at,
+        "windows_policy": windows_policy,
+        "windows_surcharge": _frozen_surcharge(line, windows_policy, term_months),
+    }
+
+
+def insert_batch(token: uuid.UUID, row: dict[str, Any]) -> tuple[Batch, bool]:
+    """(the batch of that token, whether it is new), with a data key and its counters. Needs an open transaction."""
+    key_id, wrapped = vault.new_data_key(token)
+    batch, created = Batch.objects.get_or_create(
+        request_token=token, defaults=row | {"wrapped_key": wrapped, "key_id": key_id}
+    )
+    if created:
+        UseCount.objects.bulk_create(UseCount(batch=batch, slot=slot) for slot in range(USE_COUNT_SLOTS))
+    return batch, created
 
 
 def _frozen_surcharge(line: Line, windows_policy: str, term_months: int) -> Decimal:

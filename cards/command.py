@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts.command import PortalCommand, code_from_stdin
+from accounts.command import PortalCommand, code_from_stdin, iso_date, staff_named
 
+from .actions import Validity
+from .catalog import product_of
+from .choices import ProductType, WindowsPolicy
 from .codes import BadCode, canonical, mask
 from .exceptions import CardError
-from .models import Batch, Card
+from .models import Batch, Card, Line
 from .vault import lookup
 
 
@@ -101,3 +106,72 @@ def card_facts(card: Card) -> dict[str, Any]:
         "member": card.used_by.username if card.used_by else None,
         "order": use.order_number if use else None,
     }
+
+
+def terms_arguments(parser: CommandParser) -> None:
+    """What a new batch is for: product, line, configuration, validity, price."""
+    parser.add_argument("--type", required=True, choices=ProductType.values, dest="product_type")
+    parser.add_argument("--name", required=True, help="Card name, such as 云服务器-香港.")
+    parser.add_argument("--line", required=True, help="Name or ID of the line.")
+    parser.add_argument(
+        "--spec",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="One field of the configuration, such as cpu_cores=2; repeat for each. Fields left out take the "
+        "form's initial value.",
+    )
+    parser.add_argument("--term", type=int, default=12, metavar="MONTHS", help="How long the product runs (12).")
+    validity = parser.add_mutually_exclusive_group(required=True)
+    validity.add_argument("--valid-until", type=iso_date, metavar="DATE", help="Last valid day.")
+    validity.add_argument("--valid-months", type=int, metavar="N", help="Valid for so many months from now.")
+    parser.add_argument("--windows", choices=WindowsPolicy.values, default=WindowsPolicy.NOT_OFFERED.value)
+    parser.add_argument("--price", metavar="AMOUNT", help="Reference price; computed from the line if left out.")
+    parser.add_argument("--actor", help="Login of the member of staff it is made for.")
+    parser.add_argument("--note", default="")
+    parser.add_argument("--token", type=uuid.UUID, help="UUID that makes the call repeatable.")
+
+
+def chosen_terms(options: dict[str, Any]) -> dict[str, Any]:
+    """What `terms_arguments` say, as `actions.create_batch` and `imports.import_batch` take it."""
+    day, months, price, actor = (options[name] for name in ("valid_until", "valid_months", "price", "actor"))
+    return {
+        "product_type": ProductType(options["product_type"]),
+        "name": options["name"],
+        "line": line_named(options["line"]),
+        "spec": spec_of(options["product_type"], options["spec"]),
+        "term_months": options["term"],
+        "validity": Validity.until(day) if day else Validity.months(months or 0),
+        "windows_policy": WindowsPolicy(options["windows"]),
+        "reference_price": amount(price) if price is not None else None,
+        "created_by": staff_named(actor) if actor else None,
+        "request_token": options["token"],
+        "note": options["note"],
+    }
+
+
+def line_named(text: str) -> Line:
+    by_id = Line.objects.filter(pk=int(text)).first() if text.isdigit() else None
+    line = Line.objects.filter(name=text).first() or by_id
+    if line is None:
+        raise CommandError(f"There is no line {text!r}.")
+    return line
+
+
+def spec_of(product_type: str, pairs: list[str]) -> dict[str, Any]:
+    """The configuration as given; what `--spec` leaves out is the form's initial value. The action validates it."""
+    fields = product_of(product_type).spec_form().fields
+    spec: dict[str, Any] = {key: field.initial for key, field in fields.items() if field.initial is not None}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in fields:
+            raise CommandError(f"--spec {pair}: write KEY=VALUE with a key of {', '.join(fields)}.")
+        spec[key] = value
+    return spec
+
+
+def amount(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise CommandError(f"--price {text}: not an amount.") from None

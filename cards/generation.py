@@ -139,6 +139,19 @@ def make_rows(batch: Batch, first: int, count: int) -> list[CardRow]:
     return rows
 
 
+def write_rows(batch_id: int, rows: list[CardRow]) -> None:
+    """Insert finished rows, whatever the lengths of their ciphertexts, in the caller's transaction."""
+    if connection.vendor != "postgresql":
+        _insert(batch_id, rows)
+        return
+    alike: dict[int, list[CardRow]] = {}
+    for row in rows:
+        alike.setdefault(len(row[2]), []).append(row)
+    with connection.wrap_database_errors:  # COPY goes past Django, and so do its errors
+        for same_width in alike.values():
+            _copy(_packed(batch_id, same_width))
+
+
 def _write(batch_id: int, chunk: list[CardRow] | bytes) -> None:
     if isinstance(chunk, bytes):
         _copy(chunk)

@@ -23,6 +23,7 @@ PROMISED = {
     "enable_card",
     "export_batch",
     "find_card",
+    "import_cards",
     "list_orders",
     "list_services",
     "redeem_card",
