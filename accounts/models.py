@@ -70,6 +70,11 @@ class LedgerEntry(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.amount}"
 
+    @property
+    def is_orders(self) -> bool:
+        """Whether `reference` is an order's number."""
+        return self.kind in (LedgerKind.SURCHARGE, LedgerKind.REFUND)
+
 
 class AttemptCounter(models.Model):
     """How often one door was tried in one window; `accounts.throttle` is its only writer."""

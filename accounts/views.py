@@ -7,10 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import override
+from django.views.decorators.http import require_GET
 
 from . import actions
 from .forms import ProfileForm
-from .models import User
+from .models import LedgerEntry, User
+from .paging import KeysetPage
 
 
 @login_required
@@ -31,3 +33,13 @@ def profile(request: HttpRequest) -> HttpResponse:
     else:
         answer.delete_cookie(name, samesite="Lax")
     return answer
+
+
+@login_required
+@require_GET
+def ledger(request: HttpRequest) -> HttpResponse:
+    """The member's balance and every movement of it, newest first."""
+    user = request.user
+    assert isinstance(user, User)  # noqa: S101
+    page = KeysetPage(LedgerEntry.objects.filter(member=user), request)
+    return render(request, "account/ledger.html", {"page": page, "balance": actions.balance_of(user)})

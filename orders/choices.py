@@ -64,3 +64,4 @@ class OrderEventKind(models.TextChoices):
     TERMINATED = "terminated", _("Terminated")
     SERVICE_STUCK = "service_stuck", _("Service handed to our staff")
     EXTENDED = "extended", _("Term extended")
+    DOMAIN = "domain", _("Domain changed")

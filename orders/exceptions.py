@@ -157,6 +157,11 @@ class DomainTaken(RedemptionRefused):
         return _("This domain belongs to another site here already. If it is yours, please contact our staff.")
 
 
+class NoSite(OrderError):
+    def __str__(self) -> str:
+        return _("The domain can be changed once the site is open, and as long as it runs.")
+
+
 class BadSSHKey(RedemptionRefused):
     """`kind` is "form", "private", "weak" or "windows"."""
 

@@ -93,6 +93,16 @@ class ConfirmForm(forms.Form):
         return any(bound.errors or bound.value() for bound in self.wished())
 
 
+class DomainForm(forms.Form):
+    domain = forms.CharField(
+        label=_("Domain"),
+        required=False,
+        max_length=253,
+        help_text=_("Leave it empty to go back to the address of ours."),
+        widget=forms.TextInput(attrs=AS_TYPED | {"placeholder": "www.example.com", "inputmode": "url"}),
+    )
+
+
 class OrderFilterForm(forms.Form):
     """The toolbar above the staff's list of orders."""
 

@@ -25,6 +25,7 @@ from accounts.models import User
 from cards import audit
 from cards.choices import AuditAction
 
+from . import domains
 from .choices import OrderEventKind, SeenState, ServiceState
 from .fulfilment import pause
 from .models import OrderEvent, Service
@@ -192,6 +193,8 @@ def _record(claimed: Claim, kind: OrderEventKind | None = None, **changes: objec
     if mine.update(lease_until=None, **changes):
         if kind:
             note(claimed.service, kind)
+        if kind == OrderEventKind.TERMINATED:
+            domains.release(claimed.service.order_id)
         return True
     late = Service.objects.filter(pk=claimed.service.pk, needs_attention=False)
     late.exclude(state=ServiceState.TERMINATED).update(next_attempt_at=timezone.now())

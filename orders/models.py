@@ -211,3 +211,37 @@ class Service(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.external_id}"
+
+
+class DomainChange(models.Model):
+    """A site shall answer under another domain. The row is the queue, like the order's: `next_attempt_at` says when.
+
+    One that is neither done nor due waits for staff, and `error` says why.
+    """
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="domain_changes")
+    domain = models.CharField(_("domain"), max_length=253)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
+    done_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        verbose_name = _("domain change")
+        ordering = ["id"]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="domain_change_due"
+            )
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["order"], condition=Q(done_at__isnull=True), name="domain_change_one_open"),
+            models.CheckConstraint(
+                condition=Q(done_at__isnull=True) | Q(next_attempt_at__isnull=True), name="domain_change_done_rests"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.domain

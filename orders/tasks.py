@@ -7,7 +7,7 @@ from django.conf import settings
 
 from accounts.wakeup import call_now
 
-from . import fulfilment, lifecycle, reconcile
+from . import domains, fulfilment, lifecycle, reconcile
 
 
 @shared_task
@@ -40,3 +40,15 @@ def sweep_services() -> int:
     lifecycle.end_what_expired(settings.SWEEP_LIMIT)
     called = sum(call_now(change_service, service_id) for service_id in lifecycle.take_due(settings.SWEEP_LIMIT))
     return called + sum(call_now(check_service, pk) for pk in reconcile.take_checks(settings.SWEEP_LIMIT))
+
+
+@shared_task
+def set_domain(change_id: int) -> None:
+    """One attempt at bringing a site's domain to its provider."""
+    domains.run(change_id)
+
+
+@shared_task
+def sweep_domains() -> int:
+    """Try every change of a domain that is due; returns how many."""
+    return sum(call_now(set_domain, change_id) for change_id in domains.due_ids(settings.SWEEP_LIMIT))

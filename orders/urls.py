@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import views
+from . import service_views, views
 
 app_name = "orders"
 
@@ -13,4 +13,8 @@ urlpatterns = [
     path("orders/<slug:number>/", views.order_detail, name="detail"),
     path("orders/<slug:number>/status/", views.order_status, name="status"),
     path("orders/<slug:number>/access/", views.order_access, name="access"),
+    path("services/", service_views.service_list, name="services"),
+    path("services/<slug:number>/", service_views.service_detail, name="service"),
+    path("services/<slug:number>/access/", service_views.service_access, name="service-access"),
+    path("services/<slug:number>/domain/", service_views.service_domain, name="service-domain"),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -12,8 +11,6 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -25,18 +22,17 @@ from accounts.address import client_address
 from accounts.exceptions import TooManyAttempts
 from accounts.models import User
 from accounts.paging import KeysetPage
-from cards import catalog, vault
+from cards import catalog
 from cards.choices import OSFamily
 from cards.models import CardUse
 
-from . import fulfilment, redemption
+from . import redemption
+from .access import shown_access
 from .choices import FINAL, IN_FLIGHT, STUCK, OrderState, ServiceState
 from .exceptions import AlreadyYours
 from .forms import SERVER_WISHES, SITE_WISHES, CodeForm, ConfirmForm
 from .models import Order, Service
 from .wishes import Wishes
-
-logger = logging.getLogger(__name__)
 
 TOO_MANY = 429
 
@@ -202,6 +198,8 @@ def _live(order: Order) -> dict[str, Any]:
         "in_flight": order.state in IN_FLIGHT,
         "stuck": order.state in STUCK,
         "seen": f"{order.state}-{len(events)}",
+        "access_url": reverse("orders:access", args=[order.number]),
+        "hide_url": reverse("orders:detail", args=[order.number]),
     }
 
 
@@ -229,22 +227,6 @@ def order_status(request: MemberRequest, number: str) -> HttpResponse:
     return render(request, "member/_live.html", context)
 
 
-ACCESS_LABELS = {
-    "address": gettext_lazy("IP address"),
-    "more_addresses": gettext_lazy("Further IP addresses"),
-    "port": gettext_lazy("Port"),
-    "domain": gettext_lazy("Domain"),
-    "username": gettext_lazy("User name"),
-    "password": gettext_lazy("Password"),
-    "control_panel": gettext_lazy("Control panel"),
-}
-
-
-def labelled(access: dict[str, str]) -> list[tuple[str, str]]:
-    """[(label, value)] of what an adapter returned; a name we have no word for stands as the adapter gave it."""
-    return [(str(ACCESS_LABELS.get(name, name.replace("_", " "))), value) for name, value in access.items()]
-
-
 @login_required
 @never_cache
 @require_POST
@@ -255,9 +237,5 @@ def order_access(request: MemberRequest, number: str) -> HttpResponse:
     context = _detail(order)
     if not context["has_access"]:
         raise Http404
-    try:
-        context["access"] = labelled(fulfilment.access_of(context["service"]))
-    except vault.KeyUnavailable:
-        logger.exception("order %s: its access details cannot be opened", order.number)
-        context["access_error"] = _("The access details cannot be shown at the moment. Please contact our staff.")
+    context |= shown_access(context["service"])
     return render(request, "member/_access.html" if request.htmx else "member/order_detail.html", context)

@@ -58,10 +58,16 @@ STAFF_NAV = (
 )
 MEMBER_NAV = (
     NavItem("home", pgettext_lazy("navigation", "Home"), "home", ("home",)),
-    NavItem("orders:cards", _("My pickup cards"), "card", ("orders:cards",)),
     NavItem("orders:redeem", _("Pick up"), "gift", ("orders:redeem",)),
-    NavItem("orders:list", _("Orders"), "receipt", ("orders:list", "orders:detail")),
-    NavItem("profile", _("Profile"), "user", ("profile",)),
+    NavItem("orders:cards", _("My pickup cards"), "card", ("orders:cards",)),
+    NavItem("orders:list", _("Orders"), "receipt", ("orders:list", "orders:detail", "orders:access")),
+    NavItem(
+        "orders:services",
+        _("Services"),
+        "server",
+        ("orders:services", "orders:service", "orders:service-access", "orders:service-domain"),
+    ),
+    NavItem("ledger", _("Balance"), "wallet", ("ledger",)),
 )
 
 

@@ -125,6 +125,10 @@ class Provisioner(ABC):
     def terminate(self, external_id: str) -> None:
         """Remove it with its data. Gone already, or never known, is success."""
 
+    def set_domain(self, external_id: str, domain: str) -> None:
+        """Have a site answer under `domain` from now on. Twice is success; an unknown id is a `PermanentError`."""
+        raise PermanentError("This provisioner cannot change a site's domain. Change it there by hand.")
+
     @abstractmethod
     def find(self, key: UUID) -> Found | None:
         """What exists under this key, without creating anything. A terminated resource is not found."""

@@ -152,6 +152,15 @@ class SimulatedPlane:
             )
             return changed.rowcount == 1
 
+    def set_hostname(self, external_id: str, hostname: str) -> bool:
+        """False if there is no such resource, or it was deleted."""
+        with self._transaction() as db:
+            changed = db.execute(
+                "UPDATE resources SET hostname = ? WHERE external_id = ? AND state != 'deleted'",
+                [hostname, external_id],
+            )
+            return changed.rowcount == 1
+
     def take_fault(self, verb: str, key: str) -> Fault | None:
         with self._transaction() as db:
             row = db.execute(

@@ -117,6 +117,14 @@ class SimulatorProvisioner(Provisioner):
         self.plane.log("terminate", external_id, "not_found" if gone else "done")
 
     @_one_request
+    def set_domain(self, external_id: str, domain: str) -> None:
+        self._meet_fault("set_domain", external_id)
+        if not self.plane.set_hostname(external_id, domain):
+            self.plane.log("set_domain", external_id, "not_found")
+            raise PermanentError("No such resource at the simulator.")
+        self.plane.log("set_domain", external_id, "done")
+
+    @_one_request
     def find(self, key: UUID) -> Found | None:
         self._meet_fault("find", str(key))
         known = self.plane.resources(key=key)

@@ -103,6 +103,9 @@ class WebhookProvisioner(Provisioner):
         if answer.status not in (404, 410):
             self._judge(answer)
 
+    def set_domain(self, external_id: str, domain: str) -> None:
+        self._judge(self._post("service.set_domain", {"id": external_id, "domain": domain}))
+
     def find(self, key: UUID) -> Found | None:
         state = self._look_up(key)
         if state is None or state["state"] == "deleted":

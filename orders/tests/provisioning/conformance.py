@@ -332,6 +332,19 @@ class ConformanceCases:
         provisioner.terminate(ids[0])
         assert set(provisioner.list_keys()) == {request.key for request in requests[1:]}
 
+    def test_a_site_takes_another_domain_as_often_as_it_is_told(
+        self, provisioner: Provisioner, product_type: str
+    ) -> None:
+        if product_type != "virtual_host" or type(provisioner).set_domain is Provisioner.set_domain:
+            pytest.skip("no domain to set here")
+        request = request_for(product_type)
+        ready = until_ready(provisioner, request)
+        for _time in range(2):
+            provisioner.set_domain(ready.external_id, "other.example")
+        assert until_ready(provisioner, request).external_id == ready.external_id
+        with pytest.raises(PermanentError):
+            provisioner.set_domain("no-such-resource", "other.example")
+
     def test_check_makes_nothing(self, provisioner: Provisioner, far_side: FarSide) -> None:
         assert all(isinstance(line, str) and line for line in provisioner.check())
         assert far_side.total() == 0

@@ -43,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
         message = json.loads(body)
         if message["type"] == "service.open":
             return self._open(message["data"])
+        if message["type"] == "service.set_domain":
+            known = self.plane.set_hostname(message["data"]["id"], message["data"]["domain"])
+            return self._answer(200 if known else 404)
         done = self.plane.set_state(message["data"]["id"], VERBS[message["type"]])
         return self._answer(200 if done else 404)
 
