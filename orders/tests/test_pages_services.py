@@ -103,7 +103,7 @@ def test_access_details_only_when_asked_for_by_post(client: Client, alice: User)
         response = client.post(url, headers=headers)
         assert ACCESS["password"] in response.content.decode()
         assert "no-store" in response["Cache-Control"]
-    Service.objects.update(state=ServiceState.TERMINATED)
+    Service.objects.update(state=ServiceState.TERMINATED, wanted=ServiceState.TERMINATED)
     assert client.post(url).status_code == 404
 
 
@@ -167,7 +167,7 @@ def test_a_domain_of_another_site_is_refused(client: Client, site: Order, bob: U
 
 
 def test_a_site_that_is_not_open_or_over_has_no_domain_to_change(site: Order, alice: User) -> None:
-    Service.objects.update(state=ServiceState.TERMINATED)
+    Service.objects.update(state=ServiceState.TERMINATED, wanted=ServiceState.TERMINATED)
     with pytest.raises(NoSite):
         domain_actions.change_domain(order=site, domain="shop.example.com", actor=alice)
     _batch, (code,) = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=1)
