@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.utils import formats, timezone
@@ -120,6 +121,19 @@ class ImageNotOffered(RedemptionRefused):
 
     def __str__(self) -> str:
         return _("Please choose one of the operating systems offered. Your card has not been used.")
+
+
+class ChargeNotConfirmed(RedemptionRefused):
+    """The member has not been told yet what he is about to pay, or it was another amount."""
+
+    field = "image"
+
+    def __init__(self, amount: Decimal) -> None:
+        self.amount = amount
+        super().__init__(amount)
+
+    def __str__(self) -> str:
+        return _("This system costs extra. Please read below what will be charged, and confirm once more.")
 
 
 class SoldOut(RedemptionRefused):

@@ -48,6 +48,7 @@ class ConfirmForm(forms.Form):
 
     code = forms.CharField(max_length=200, strip=False, widget=forms.HiddenInput(attrs={"autocomplete": "off"}))
     image = forms.IntegerField(required=False)
+    agreed = forms.DecimalField(required=False, max_digits=12, decimal_places=2, widget=forms.HiddenInput)
     hostname = forms.CharField(
         label=_("Host name"),
         required=False,

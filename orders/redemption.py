@@ -40,6 +40,7 @@ from .exceptions import (
     CardAlreadyUsed,
     CardDisabled,
     CardExpired,
+    ChargeNotConfirmed,
     DomainTaken,
     ImageNotOffered,
     MistypedCode,
@@ -106,11 +107,13 @@ def redeem(
     member: User,
     image_id: int | None = None,
     wishes: Wishes = NO_WISHES,
+    agreed: Decimal | None = None,
     address: str | None = None,
     actor: User | None = None,
 ) -> Order:
     """Use the card of that code for `member` and place its order; `actor` is the staff acting on his behalf.
 
+    `agreed` is the surcharge that the member was shown, None where nobody was shown anything.
     Raises one of REFUSALS, in which case nothing was written.
     """
     found = _find(code, member, address)
@@ -123,6 +126,9 @@ def redeem(
         _require_usable(card, member, at)
         image = _chosen_image(card.batch, image_id)
         wanted.suit(image.operating_system.family if image else "")
+        charge = _surcharge(image, card.batch) if image else Decimal(0)
+        if agreed is not None and charge != agreed:
+            raise ChargeNotConfirmed(charge)
         number = new_number()
         if not card_actions.use_card(card=card, member=member, order_number=number, at=at):
             card.refresh_from_db()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
@@ -84,12 +85,16 @@ def _offer(request: MemberRequest, code: str, form: ConfirmForm | None = None) -
     families = [
         (OSFamily(family).label, list(choices)) for family, choices in groupby(preview.choices, lambda c: c.family)
     ]
+    chosen = str(confirm["image"].value() or "")
+    choice = next((choice for choice in preview.choices if str(choice.image_id) == chosen), None)
     context = {
         "preview": preview,
         "product_icon": f"product-{preview.product_type}",
         "families": families,
         "form": confirm,
-        "chosen": str(confirm["image"].value() or ""),
+        "chosen": chosen,
+        "choice": choice,
+        "charge": choice.surcharge if choice else Decimal(0),
         "balance": balance_of(request.user) if any(choice.surcharge for choice in preview.choices) else None,
     }
     return render(request, "member/confirm.html", context)
@@ -109,6 +114,7 @@ def _confirm(request: MemberRequest) -> HttpResponse:
             code=code,
             member=request.user,
             image_id=form.cleaned_data["image"],
+            agreed=form.cleaned_data["agreed"] or Decimal(0),
             wishes=Wishes(**{name: form.cleaned_data[name] for name in (*SERVER_WISHES, *SITE_WISHES)}),
             address=client_address(request),
         )

@@ -106,7 +106,23 @@
     } catch (error) { return ""; }
   }
 
+  // Before the card is spent: what will be opened and charged follows the system chosen.
+  function sumUp() {
+    var sum = document.getElementById("sum"), choice = document.querySelector("input[data-choice]:checked");
+    if (!sum || !choice) return;
+    var tile = choice.closest("label"), charge = tile.querySelector("[data-choice-charge]");
+    sum.querySelector("[data-sum-choice]").textContent = tile.querySelector("[data-choice-label]").textContent;
+    sum.querySelector("[data-sum-nothing]").hidden = Boolean(charge);
+    sum.querySelector("[data-sum-charge]").hidden = !charge;
+    if (charge) sum.querySelector("[data-sum-amount]").textContent = charge.textContent;
+    else sum.querySelector("[data-sum-nothing]").textContent = sum.dataset.nothing;
+    sum.querySelector("[data-agreed]").value = choice.dataset.amount;
+  }
+
   fillFromFragment();
+  sumUp();
+  document.addEventListener("change", sumUp);
+  window.addEventListener("pageshow", sumUp); // the browser's Back button brings the choice back without a change
   window.addEventListener("hashchange", fillFromFragment);
   document.addEventListener("input", onInput);
   document.addEventListener("beforeinput", onBeforeInput);

@@ -137,7 +137,10 @@ def test_systems_are_grouped_and_the_surcharge_shown(client: Client, alice: User
     assert page.index("Debian 12") < page.index("Windows Server 2022")
     assert "¥360.00" in page
     assert "Your balance" in page
-    refused = confirm(client, code, image=windows.pk)
+    assert "confirm once more" in (unread := confirm(client, code, image=windows.pk)).content.decode()
+    assert 'data-agreed value="360.00"' in unread.content.decode()
+    assert 'data-agreed value="0"' in page
+    refused = confirm(client, code, image=windows.pk, agreed="360.00")
     assert "Your balance is 360.00 short" in refused.content.decode()
     assert f'value="{windows.pk}" required checked' in refused.content.decode()
     assert balance_of(alice) == 0
