@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -18,11 +19,11 @@ from cards import audit
 from cards.actions import return_card
 from cards.choices import AuditAction
 
-from . import lifecycle
+from . import clean_up, fulfilment, lifecycle
 from .choices import STUCK, OrderEventKind, OrderState, ServiceState
-from .exceptions import NotLater, ResourceRemains, ServiceExpired, WrongState
+from .exceptions import ExistsThere, NotLater, ResourceRemains, ResourceTaken, ServiceExpired, WrongState
 from .models import Order, OrderEvent, Service
-from .provisioning.base import ProvisionerError
+from .provisioning.base import ProvisionerError, Ready
 from .provisioning.registry import get_provisioner
 from .tasks import change_service, provision
 
@@ -119,22 +120,24 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
     1. Outside any transaction, remove what may exist under the order's key; "nothing there" is success.
     2. In one transaction: the conditional update says who won; the winner gives the card back and the surcharge.
        It carries the fence seen before the clean-up: an attempt made since may have left something new.
+    3. The row stays a tombstone (`clean_up`): a worker that wakes up later must not leave a product behind.
 
     Raises WrongState, or ResourceRemains when the provider could not be cleaned.
     """
     fence = Order.objects.filter(pk=order.pk, state__in=STUCK).values_list("fence", flat=True).first()
     if fence is None:
         raise WrongState
-    _remove_resource(order)
+    try:
+        clean_up.remove_resource(order)
+    except (ProvisionerError, ImproperlyConfigured) as error:
+        raise ResourceRemains from error
     with transaction.atomic():
         card = order.card
         won = Order.objects.filter(pk=order.pk, fence=fence, state__in=STUCK, card__isnull=False).update(
             state=OrderState.CANCELLED,
             card=None,
             returned_card_id=order.card_id,
-            lease_until=None,
-            login=None,
-            domain="",
+            **_given_up(),
         )
         if (
             not won
@@ -142,22 +145,92 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
             or not return_card(card=card, order_number=order.number, actor=actor, address=address)
         ):
             raise WrongState
-        if order.surcharge:
-            record_entry(
-                member=order.member,
-                kind=LedgerKind.REFUND,
-                amount=order.surcharge,
-                reference=order.number,
-                created_by=actor,
-            )
+        _refund(order, actor)
         OrderEvent.objects.create(order=order, kind=OrderEventKind.CANCELLED, actor=actor, note=note)
     order.refresh_from_db()
 
 
-def _remove_resource(order: Order) -> None:
+def resolve_order(
+    *,
+    order: Order,
+    actor: User | None,
+    note: str,
+    external_id: str = "",
+    access: dict[str, str] | None = None,
+    refund: bool = False,
+    address: str | None = None,
+) -> None:
+    """FAILED or NEEDS_ATTENTION -> final, by what staff have done themselves.
+
+    With `external_id`: they opened the product by hand -> ACTIVE, with `access` (see docs/adapters.md for its names).
+    Without: the matter was settled otherwise -> CLOSED; the card stays used, the surcharge is given back if `refund`.
+
+    Raises WrongState, ExistsThere (the provider holds another product for this order), ResourceTaken.
+    """
+    by_hand = bool(external_id) and _unknown_to_adapter(order, external_id)
+    with transaction.atomic():
+        if external_id:
+            _enter(order, external_id, access or {}, by_hand, actor, note)
+        else:
+            _close(order, actor, note, refund)
+        audit.record(
+            AuditAction.FIX_ORDER,
+            actor=actor,
+            batch=order.batch,
+            address=address,
+            order=order.number,
+            change="opened by hand" if external_id else "closed with refund" if refund else "closed",
+            note=note,
+        )
+    order.refresh_from_db()
+
+
+def _unknown_to_adapter(order: Order, external_id: str) -> bool:
+    """Whether the product was made past the adapter: it cannot find it, or cannot say. Raises ExistsThere."""
     try:
-        provisioner = get_provisioner(order.provider)
-        if found := provisioner.find(order.key):
-            provisioner.terminate(found.external_id)
-    except (ProvisionerError, ImproperlyConfigured) as error:
-        raise ResourceRemains from error
+        found = get_provisioner(order.provider).find(order.key)
+    except (ProvisionerError, ImproperlyConfigured):
+        return True
+    if found and found.external_id != external_id:
+        raise ExistsThere
+    return found is None
+
+
+def _enter(
+    order: Order, external_id: str, access: dict[str, str], by_hand: bool, actor: User | None, note: str
+) -> None:
+    if Service.objects.filter(provider=order.provider, external_id=external_id).exists():
+        raise ResourceTaken
+    now = timezone.now()
+    won = Order.objects.filter(pk=order.pk, state__in=STUCK).update(
+        state=OrderState.ACTIVE, opened_at=now, external_id=external_id, lease_until=None, login=None, last_error=""
+    )
+    if not won:
+        raise WrongState
+    fulfilment.open_service(order, Ready(external_id, access), now, by_hand=by_hand)
+    OrderEvent.objects.create(order=order, kind=OrderEventKind.OPENED_BY_HAND, actor=actor, note=note, at=now)
+
+
+def _close(order: Order, actor: User | None, note: str, refund: bool) -> None:
+    won = Order.objects.filter(pk=order.pk, state__in=STUCK).update(state=OrderState.CLOSED, **_given_up())
+    if not won:
+        raise WrongState
+    if refund:
+        _refund(order, actor)
+    OrderEvent.objects.create(order=order, kind=OrderEventKind.CLOSED, actor=actor, note=note)
+
+
+def _given_up() -> dict[str, Any]:
+    return {"lease_until": None, "login": None, "domain": "", **clean_up.tombstone(timezone.now())}
+
+
+def _refund(order: Order, actor: User | None) -> None:
+    """Give the surcharge back; the ledger's constraint on kind and reference lets that happen once."""
+    if order.surcharge:
+        record_entry(
+            member=order.member,
+            kind=LedgerKind.REFUND,
+            amount=order.surcharge,
+            reference=order.number,
+            created_by=actor,
+        )

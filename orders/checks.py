@@ -4,10 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from .provisioning.registry import get_provisioner, provisioner_keys
+
+
+@register
+def check_lease(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A task must have been killed before its lease ends: else two workers call the provider for one order."""
+    limit = settings.CELERY_TASK_TIME_LIMIT
+    if settings.ORDER_LEASE.total_seconds() > limit:
+        return []
+    return [
+        Error(
+            f"ORDER_LEASE_SECONDS has to be above TASK_TIME_LIMIT_SECONDS ({limit}).",
+            hint="A worker that still calls would otherwise lose its order to another.",
+            id="orders.E003",
+        )
+    ]
+
+
+@register
+def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    concurrency, places = settings.CELERY_WORKER_CONCURRENCY, settings.PROVISIONER_PLACES
+    if len(provisioner_keys()) > 1 and places >= concurrency:
+        return [
+            Warning(
+                f"PROVISIONER_PLACES ({places}) leaves no worker process to the other provisioners when one hangs.",
+                hint=f"CELERY_WORKER_CONCURRENCY is {concurrency}.",
+                id="orders.W001",
+            )
+        ]
+    return []
 
 
 @register

@@ -14,11 +14,13 @@ class OrderState(models.TextChoices):
     NEEDS_ATTENTION = "needs_attention", _("Needs attention")
     FAILED = "failed", _("Failed")
     CANCELLED = "cancelled", _("Cancelled")
+    CLOSED = "closed", _("Closed")
 
 
 IN_FLIGHT = (OrderState.PENDING, OrderState.PROVISIONING)
 STUCK = (OrderState.NEEDS_ATTENTION, OrderState.FAILED)
-FINAL = (OrderState.ACTIVE, OrderState.CANCELLED)
+FINAL = (OrderState.ACTIVE, OrderState.CANCELLED, OrderState.CLOSED)
+GIVEN_UP = (OrderState.CANCELLED, OrderState.CLOSED)
 
 
 class ServiceState(models.TextChoices):
@@ -56,6 +58,9 @@ class OrderEventKind(models.TextChoices):
     FAILED = "failed", _("Could not be opened")
     RETRIED = "retried", _("Restarted by staff")
     CANCELLED = "cancelled", _("Cancelled, card returned")
+    OPENED_BY_HAND = "opened_by_hand", _("Opened by our staff")
+    CLOSED = "closed", _("Closed by our staff")
+    CLEANED_UP = "cleaned_up", _("Leftover removed at the provider")
     SUSPEND_ASKED = "suspend_asked", _("Suspension ordered")
     SUSPENDED = "suspended", _("Suspended")
     RESUME_ASKED = "resume_asked", _("Resumption ordered")

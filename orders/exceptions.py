@@ -31,6 +31,16 @@ class ResourceRemains(OrderError):
         )
 
 
+class ExistsThere(OrderError):
+    def __str__(self) -> str:
+        return _("The provider already holds a product for this order. Restart the order: that adopts it.")
+
+
+class ResourceTaken(OrderError):
+    def __str__(self) -> str:
+        return _("Another service has this ID at the provisioner already.")
+
+
 class ServiceExpired(OrderError):
     def __str__(self) -> str:
         return _("The term of this service has ended. Extend it first, then it can be resumed.")

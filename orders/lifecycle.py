@@ -25,7 +25,7 @@ from accounts.models import User
 from cards import audit
 from cards.choices import AuditAction
 
-from . import domains
+from . import bulkhead, domains
 from .choices import OrderEventKind, SeenState, ServiceState
 from .fulfilment import pause
 from .models import OrderEvent, Service
@@ -91,11 +91,21 @@ class Claim:
     wanted: ServiceState
 
 
+def work(service_id: int) -> bool:
+    """A worker's turn, if its machine has a place at the provisioner left; else the next sweep calls again."""
+    provider = Service.objects.filter(pk=service_id).values_list("provider", flat=True).first()
+    with bulkhead.place(provider or "") as ours:
+        return ours and run(service_id)
+
+
 def run(service_id: int) -> bool:
     """One attempt at bringing the service to what is wanted; False when there was nothing to do."""
     claimed = claim(service_id)
     if claimed is None:
         return False
+    if claimed.service.by_hand:
+        record_stuck(claimed, "opened by hand: carry it out by hand, then settle it")
+        return True
     if claimed.service.attempts > settings.ORDER_MAX_ATTEMPTS:  # the attempts before it ended without a record
         record_stuck(claimed, "workers died during this change")
         return True

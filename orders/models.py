@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from cards.choices import OSFamily, ProductType
 from cards.models import Batch, Card, Line
 
-from .choices import IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState, SeenState, ServiceState
+from .choices import FINAL, GIVEN_UP, IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState, SeenState, ServiceState
 
 
 class Order(models.Model):
@@ -24,7 +24,9 @@ class Order(models.Model):
     `card` is given up (NULL) when the order is cancelled and the card returned; until then the one-to-one makes a
     second order for a card impossible. `fence` grows with every claim, and every write of a worker carries it.
     A site has its `hostname` below our own hosting domain and answers under `domain`, the same until the member names
-    his own. `login` is the SSH key and password the member wished for, sealed, and dropped once the product is open.
+    his own. `login` is the SSH key and password the member wished for, sealed, and dropped once the order is final.
+    An order that was given up stands as a tombstone until `clean_up_until`: its key is looked up at the provider again
+    at `clean_up_at`, and what a late worker left there is removed.
     """
 
     key = models.UUIDField(_("idempotency key"), default=uuid.uuid4, unique=True, editable=False)
@@ -60,6 +62,8 @@ class Order(models.Model):
     last_error = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(_("picked up at"), default=timezone.now)
     opened_at = models.DateTimeField(_("opened at"), null=True)
+    clean_up_at = models.DateTimeField(null=True)
+    clean_up_until = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("pickup order")
@@ -68,10 +72,12 @@ class Order(models.Model):
         permissions = [
             ("retry_order", "Can restart an order"),
             ("return_card", "Can cancel an order and return its card"),
+            ("resolve_order", "Can close an order or enter what was opened by hand"),
             ("redeem_for_member", "Can redeem a card on behalf of a member"),
         ]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(state__in=IN_FLIGHT), name="order_due"),
+            models.Index(fields=["clean_up_at"], condition=Q(clean_up_at__isnull=False), name="order_clean_up"),
             models.Index(fields=["member", "id"], name="order_member"),
             models.Index(fields=["state", "id"], name="order_state"),
         ]
@@ -89,8 +95,12 @@ class Order(models.Model):
             ),
             models.UniqueConstraint(fields=["domain"], condition=~Q(domain=""), name="order_domain_unique"),
             models.CheckConstraint(
-                condition=~Q(state__in=[OrderState.ACTIVE, OrderState.CANCELLED]) | Q(login__isnull=True),
+                condition=~Q(state__in=FINAL) | Q(login__isnull=True),
                 name="order_open_keeps_no_login",
+            ),
+            models.CheckConstraint(
+                condition=Q(clean_up_at__isnull=True) | Q(state__in=GIVEN_UP, clean_up_until__isnull=False),
+                name="order_cleans_up_when_given_up",
             ),
         ]
 
@@ -168,6 +178,7 @@ class Service(models.Model):
     lease_until = models.DateTimeField(null=True)
     fence = models.PositiveIntegerField(default=0)
     needs_attention = models.BooleanField(default=False)
+    by_hand = models.BooleanField(default=False)  # opened past the adapter, which knows nothing of it
     last_error = models.CharField(max_length=300, blank=True)
 
     seen_state = models.CharField(max_length=16, choices=SeenState, blank=True)

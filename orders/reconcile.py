@@ -10,7 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.utils import timezone
 
-from .choices import OrderState, ServiceState
+from . import bulkhead
+from .choices import GIVEN_UP, ServiceState
 from .lifecycle import seen
 from .models import Order, Service
 from .provisioning.base import Provisioner, ProvisionerError
@@ -24,12 +25,20 @@ ASK_AGAIN = timedelta(minutes=10)  # after a provider that did not answer
 def take_checks(limit: int) -> list[int]:
     """Up to `limit` services whose provider is to be asked, each put off as if it had not answered."""
     now = timezone.now()
-    rows = Service.objects.filter(check_at__lte=now).exclude(state=ServiceState.TERMINATED).order_by("check_at")
+    known = Service.objects.filter(check_at__lte=now, by_hand=False)
+    rows = known.exclude(state=ServiceState.TERMINATED).order_by("check_at")
     if connection.vendor == "postgresql":
         rows = rows.select_for_update(skip_locked=True, no_key=True)
     ids = list(rows.values_list("pk", flat=True)[:limit])
     Service.objects.filter(pk__in=ids).update(check_at=now + ASK_AGAIN)
     return ids
+
+
+def work(service_id: int) -> bool:
+    """A worker's turn, if its machine has a place at the provisioner left."""
+    provider = Service.objects.filter(pk=service_id).values_list("provider", flat=True).first()
+    with bulkhead.place(provider or "") as ours:
+        return ours and check(service_id)
 
 
 def check(service_id: int) -> bool:
@@ -56,6 +65,6 @@ def check_inline(limit: int = 1000) -> int:
 def orphans_of(provisioner: Provisioner) -> list[UUID]:
     """What exists there without an order that wants it. Listed first, so that an order placed since is no orphan."""
     there = set(provisioner.list_keys())
-    ours = Order.objects.filter(key__in=there).exclude(state=OrderState.CANCELLED)
-    wanted = ours.exclude(service__state=ServiceState.TERMINATED)
+    ours = Order.objects.filter(key__in=there).exclude(state__in=GIVEN_UP)
+    wanted = ours.exclude(service__state=ServiceState.TERMINATED).exclude(service__by_hand=True)
     return sorted(there - set(wanted.values_list("key", flat=True)))

@@ -7,38 +7,45 @@ from django.conf import settings
 
 from accounts.wakeup import call_now
 
-from . import domains, fulfilment, lifecycle, reconcile
+from . import clean_up, domains, fulfilment, lifecycle, reconcile
 
 
 @shared_task
 def provision(order_id: int) -> None:
-    """One attempt at opening the order; whatever is left to do stands in its row."""
-    fulfilment.run(order_id)
+    """A turn at opening the order and those that wait beside it; whatever is left to do stands in their rows."""
+    fulfilment.work(order_id)
 
 
 @shared_task
 def change_service(service_id: int) -> None:
     """One attempt at bringing the service to what is wanted."""
-    lifecycle.run(service_id)
+    lifecycle.work(service_id)
 
 
 @shared_task
 def check_service(service_id: int) -> None:
     """Ask the provider how the service stands."""
-    reconcile.check(service_id)
+    reconcile.work(service_id)
+
+
+@shared_task
+def clean_up_order(order_id: int) -> None:
+    """Look once for what a late worker may have made of an order that was given up."""
+    clean_up.work(order_id)
 
 
 @shared_task
 def sweep_orders() -> int:
-    """Call every order that is due; returns how many."""
+    """Call orders that are due; returns how many."""
     return sum(call_now(provision, order_id) for order_id in fulfilment.take_due(settings.SWEEP_LIMIT))
 
 
 @shared_task
 def sweep_services() -> int:
-    """End what has run out, call every service with work to do or due to be looked at; returns how many."""
+    """End what has run out; call services with work to do, tombstones, and services due to be looked at. How many."""
     lifecycle.end_what_expired(settings.SWEEP_LIMIT)
     called = sum(call_now(change_service, service_id) for service_id in lifecycle.take_due(settings.SWEEP_LIMIT))
+    called += sum(call_now(clean_up_order, order_id) for order_id in clean_up.take_due(settings.SWEEP_LIMIT))
     return called + sum(call_now(check_service, pk) for pk in reconcile.take_checks(settings.SWEEP_LIMIT))
 
 

@@ -27,6 +27,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "operator": (
         *READ,
         "orders.retry_order",
+        "orders.resolve_order",
         "orders.return_card",
         "orders.redeem_for_member",
         "orders.suspend_service",

@@ -158,8 +158,8 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", 4)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_TASK_TIME_LIMIT = 120  # below ORDER_LEASE
-CELERY_TASK_SOFT_TIME_LIMIT = 100
+CELERY_TASK_TIME_LIMIT = env.int("TASK_TIME_LIMIT_SECONDS", 120)  # below ORDER_LEASE; a check sees to it
+CELERY_TASK_SOFT_TIME_LIMIT = CELERY_TASK_TIME_LIMIT * 5 // 6
 CELERY_TASK_DEFAULT_QUEUE = "portal"
 CELERY_TIMEZONE = "UTC"
 
@@ -203,7 +203,14 @@ SERVICE_TERMINATE_AFTER = {
 }
 SERVICE_CHECK_INTERVAL = timedelta(minutes=env.int("SERVICE_CHECK_MINUTES", 360))  # how often a provider is asked
 SWEEP_INTERVAL = timedelta(seconds=env.int("SWEEP_SECONDS", 2))
-SWEEP_LIMIT = env.int("SWEEP_LIMIT", 200)  # most orders published by one sweep
+SWEEP_LIMIT = env.int("SWEEP_LIMIT", 20)  # most orders of one provisioner published by one sweep
+# How many calls this machine makes to one provisioner at once, so that one that hangs leaves processes to the others;
+# and how long whoever holds such a place goes on with other orders of the same provisioner.
+PROVISIONER_PLACES = env.int("PROVISIONER_PLACES", max(1, CELERY_WORKER_CONCURRENCY // 2))
+PLACES_DIR = DATA_DIR / "places"
+DRAIN_TIME = timedelta(seconds=env.int("DRAIN_SECONDS", 10))
+# How long an order that was given up is still looked up at its provider, for what a late worker may have made.
+ORDER_CLEAN_UP = timedelta(hours=env.int("ORDER_CLEAN_UP_HOURS", 48))
 SWEEP_RECALL = timedelta(seconds=15)  # an order that was called is called again when nothing came of it
 WAKE_GRACE = timedelta(seconds=3)  # what the direct call gets before the sweep calls too
 # Virtual hosts without a domain of the member's own live below this one.

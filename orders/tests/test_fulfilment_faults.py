@@ -263,7 +263,7 @@ def test_a_cancellation_gives_way_to_an_attempt_made_while_it_cleaned_up(
         fulfilment.record_failed(claimed, "gone wrong again")
         return Ready("", {})
 
-    monkeypatch.setattr("orders.actions.get_provisioner", lambda key: Answers(restarted_and_failed))
+    monkeypatch.setattr("orders.clean_up.get_provisioner", lambda key: Answers(restarted_and_failed))
     card = order.card
     assert card is not None
     with pytest.raises(WrongState):

@@ -51,6 +51,7 @@ STATES: dict[str, tuple[Any, dict[str, tuple[str, str]]]] = {
             "needs_attention": ("amber", "alert"),
             "failed": ("red", "x-circle"),
             "cancelled": ("grey", "undo"),
+            "closed": ("grey", "circle"),
         },
     ),
     "service": (

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from cards import generation
 from cards.choices import BatchStatus
 from cards.models import Batch
-from orders import fulfilment, lifecycle, reconcile
+from orders import clean_up, fulfilment, lifecycle, reconcile
 from orders.choices import IN_FLIGHT
 from orders.command import OrderCommand
 from orders.models import Order
@@ -26,7 +25,7 @@ class Command(OrderCommand):
     )
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--limit", type=int, default=settings.SWEEP_LIMIT, help="Most orders in one round.")
+        parser.add_argument("--limit", type=int, default=1000, help="Most of each kind in one round.")
         parser.add_argument("--drain", action="store_true")
         parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS")
 
@@ -34,6 +33,7 @@ class Command(OrderCommand):
         end = time.monotonic() + timeout
         batches, orders = finish_batches(), fulfilment.sweep_inline(limit)
         services = lifecycle.sweep_inline(limit) + reconcile.check_inline(limit)
+        clean_up.sweep_inline(limit)
         while drain and (in_flight() or half_made()):
             if time.monotonic() >= end:
                 raise CommandError(
