@@ -36,6 +36,8 @@ class TooManyAttempts(AccountError):
 
     def __str__(self) -> str:
         minutes = max(1, -(-int(self.wait.total_seconds()) // 60))
+        if minutes > 120:
+            return _("Too many attempts. Please wait %(hours)d hours and try again.") % {"hours": -(-minutes // 60)}
         return ngettext(
             "Too many attempts. Please wait %(minutes)d minute and try again.",
             "Too many attempts. Please wait %(minutes)d minutes and try again.",

@@ -88,3 +88,42 @@ class AttemptCounter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.count}"
+
+
+class AttemptGate(models.Model):
+    """How one person's attempts at codes stand: a round of tries, and after each full round a longer wait."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="attempt_gate")
+    tries = models.PositiveSmallIntegerField(default=0)  # wrong ones in this round, and the one being looked up
+    rounds = models.PositiveSmallIntegerField(default=0)  # filled one after the other
+    last_at = models.DateTimeField(null=True)  # the last wrong one
+    open_at = models.DateTimeField(null=True)  # heard again from then on; null: now
+
+    class Meta:
+        verbose_name = _("attempt gate")
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.tries} tries, {self.rounds} rounds"
+
+
+class WrongCodes(models.Model):
+    """For the staff: how many wrong codes a person typed from one address block in one hour. Never which."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="wrong_codes")
+    block = models.CharField(_("address block"), max_length=50)
+    hour = models.DateTimeField(_("hour"))
+    count = models.PositiveIntegerField(_("wrong codes"), default=0)
+    last_at = models.DateTimeField(_("last"))
+
+    class Meta:
+        verbose_name = _("wrong codes")
+        verbose_name_plural = _("wrong codes")
+        ordering = ["-last_at"]
+        indexes = [
+            models.Index(fields=["last_at"], name="wrongcodes_last"),
+            models.Index(fields=["block", "hour"], name="wrongcodes_block"),
+        ]
+        constraints = [models.UniqueConstraint(fields=["user", "block", "hour"], name="wrongcodes_hour_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.block} {self.hour:%F %H}: {self.count}"

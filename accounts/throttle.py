@@ -1,20 +1,31 @@
 """Counting attempts before they are evaluated, atomically, in the database.
 
-One statement takes a place in the window or is refused, so that parallel fire cannot slip past the limit; it runs
-outside the caller's transaction only in the sense that callers call it before they open one.
+Doors (`take_place`): one statement takes a place in a window or is refused, so that parallel fire cannot slip past.
+
+Codes, inside one transaction of the caller, who looks the code up in between:
+
+1. `count_attempt` adds the attempt to the person's own gate, or raises TooManyAttempts. The gate's row stays locked to
+   the end of the transaction: his attempts are heard one after the other, and a limit of ten hears exactly ten.
+2. A right code: `forget_attempt` (or the transaction rolls back). Nothing else is written, and no row is shared.
+3. A wrong code: `count_wrong`, and the transaction commits. The person's address block and the whole portal are
+   counted too. They never refuse anybody; while one of them is full, each person's own rounds are short.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+import logging
+from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from .exceptions import TooManyAttempts
-from .models import AttemptCounter
+from .models import AttemptCounter, AttemptGate, User
+
+logger = logging.getLogger(__name__)
 
 _TAKE = """
 INSERT INTO accounts_attemptcounter (key, window_start, count) VALUES (%s, %s, 1)
@@ -38,22 +49,8 @@ def take_place(key: str, *, limit: int, window: timedelta) -> None:
         raise TooManyAttempts(max(start + window - now, timedelta(seconds=1)))
 
 
-def take_places(keys: list[tuple[str, int]], *, window: timedelta) -> list[str]:
-    """Count one attempt under every (key, limit), or under none: what one of them refuses was heard by nobody."""
-    taken: list[str] = []
-    for key, limit in keys:
-        try:
-            take_place(key, limit=limit, window=window)
-        except TooManyAttempts:
-            for earlier in taken:
-                give_back(earlier)
-            raise
-        taken.append(key)
-    return taken
-
-
 def give_back(key: str) -> None:
-    """Take one attempt off `key`: it turned out to be a right code, which is nobody's guess."""
+    """Take one attempt off `key`: it turned out to be right, which is nobody's guess."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE accounts_attemptcounter SET count = count - 1 WHERE key = %s AND count > 0", [key])
 
@@ -69,10 +66,75 @@ def address_block(address: str) -> str:
     return str(ip_network(f"{ip}/{24 if ip.version == 4 else 48}", strict=False))
 
 
-def attempt_keys(*, member_id: int, address: str) -> list[tuple[str, int]]:
-    """The (key, limit) pairs that one typed code is counted under, narrowest first."""
-    return [
-        (f"code:member:{member_id}", settings.THROTTLE_MEMBER),
-        (f"code:address:{address_block(address)}", settings.THROTTLE_ADDRESS),
-        ("code:global", settings.THROTTLE_GLOBAL),
-    ]
+# --- Codes ----------------------------------------------------------------------------------------------------------
+_ADD_ATTEMPT = """
+INSERT INTO accounts_attemptgate (user_id, tries, rounds) VALUES (%(user)s, 1, 0)
+ON CONFLICT (user_id) DO UPDATE SET
+  tries = CASE WHEN accounts_attemptgate.last_at <= %(long_ago)s THEN 1 ELSE accounts_attemptgate.tries + 1 END,
+  rounds = CASE WHEN accounts_attemptgate.last_at <= %(long_ago)s THEN 0 ELSE accounts_attemptgate.rounds END,
+  open_at = NULL
+WHERE accounts_attemptgate.open_at IS NULL OR accounts_attemptgate.open_at <= %(now)s
+"""
+_COUNT_UP = """
+INSERT INTO accounts_attemptcounter (key, window_start, count) VALUES (%(key)s, %(now)s, 1)
+ON CONFLICT (key) DO UPDATE SET
+  count = CASE WHEN accounts_attemptcounter.window_start <= %(horizon)s THEN 1
+               ELSE accounts_attemptcounter.count + 1 END,
+  window_start = CASE WHEN accounts_attemptcounter.window_start <= %(horizon)s THEN excluded.window_start
+                      ELSE accounts_attemptcounter.window_start END
+"""
+_TALLY = """
+INSERT INTO accounts_wrongcodes (user_id, block, hour, count, last_at)
+VALUES (%(user)s, %(block)s, %(hour)s, 1, %(now)s)
+ON CONFLICT (user_id, block, hour) DO UPDATE SET count = accounts_wrongcodes.count + 1, last_at = excluded.last_at
+"""
+
+
+def count_attempt(user: User) -> None:
+    """Count one code before it is looked up; needs an open transaction. Raises TooManyAttempts while he has to wait."""
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        long_ago = now - settings.THROTTLE_FORGET
+        cursor.execute(_ADD_ATTEMPT, {"user": user.pk, "now": now, "long_ago": long_ago})
+        heard = cursor.rowcount == 1
+    if not heard:
+        open_at = AttemptGate.objects.values_list("open_at", flat=True).get(user=user)
+        raise TooManyAttempts(max((open_at or now) - now, timedelta(seconds=1)))
+
+
+def forget_attempt(user: User) -> None:
+    """The code was a real card's: nobody's guess."""
+    AttemptGate.objects.filter(user=user).update(tries=F("tries") - 1)
+
+
+def count_wrong(user: User, address: str | None) -> None:
+    """The attempt stays counted, for the staff to see; a full round closes the person's gate for a while."""
+    now = timezone.now()
+    block = address_block(address or "")
+    block_full = _count_up(f"code:block:{block}", now) > settings.THROTTLE_ADDRESS
+    portal_full = _count_up("code:all", now) > settings.THROTTLE_GLOBAL
+    limit = settings.THROTTLE_MEMBER
+    if block_full or portal_full:
+        limit = min(limit, settings.THROTTLE_CROWDED)
+    gates = AttemptGate.objects.filter(user=user)
+    if (gate := gates.get()).tries >= limit:
+        gates.update(tries=0, rounds=F("rounds") + 1, last_at=now, open_at=now + wait_after(gate.rounds))
+        logger.warning("user %s from %s: %d rounds of wrong codes", user.pk, block, gate.rounds + 1)
+    else:
+        gates.update(last_at=now)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    with connection.cursor() as cursor:
+        cursor.execute(_TALLY, {"user": user.pk, "block": block, "hour": hour, "now": now})
+
+
+def wait_after(rounds: int) -> timedelta:
+    """How long the gate stays closed after a round that `rounds` full ones went before: twice as long each time."""
+    wait: timedelta = settings.THROTTLE_WAIT * (1 << min(rounds, 20))
+    return min(wait, settings.THROTTLE_LONGEST_WAIT)
+
+
+def _count_up(key: str, now: datetime) -> int:
+    """Count one wrong code under `key`; how many its window holds now."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNT_UP, {"key": key, "now": now, "horizon": now - settings.THROTTLE_WINDOW})
+    return AttemptCounter.objects.values_list("count", flat=True).get(key=key)

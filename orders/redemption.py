@@ -1,10 +1,10 @@
 """The one place where a card becomes an order.
 
 1. Normalise what was typed; a typing mistake is said at once.
-2. Count the attempt (member, address block, portal) before looking anything up.
-3. In one transaction without network: lock the card by its look-up value, its batch for sharing; check; move the
-   card from UNUSED to USED by a conditional update whose row count says who won; insert the order (its one-to-one
-   with the card is the second guard), the surcharge's ledger entry, the timeline's first event and the audit row.
+2. One transaction without network begins: count the attempt before looking anything up (accounts.throttle).
+3. Lock the card by its look-up value, its batch for sharing; check; move the card from UNUSED to USED by a conditional
+   update whose row count says who won; insert the order (its one-to-one with the card is the second guard), the
+   surcharge's ledger entry, the timeline's first event and the audit row; take the count back.
 4. After the commit, wake a worker. If nobody hears it, the sweep does.
 """
 
@@ -82,7 +82,17 @@ class Preview:
 @sensitive_variables("code")
 def preview(*, code: str, member: User, address: str | None = None) -> Preview:
     """What the card of that code opens for this member. Raises one of REFUSALS."""
-    card = _find(code, member, address)
+    typed = _read(code)
+    with transaction.atomic():
+        throttle.count_attempt(member)
+        card = Card.objects.select_related("batch__line").filter(lookup=typed.lookup).first()
+        known = card is not None and _proves(card, member, timezone.now())
+        if known:
+            transaction.set_rollback(True)  # nobody's guess, and nothing else was written
+        else:
+            throttle.count_wrong(member, address)
+    if card is None or not known:
+        raise typed.refusal
     batch = card.batch
     _require_usable(card, member, timezone.now())
     product = catalog.product_of(batch.product_type)
@@ -116,35 +126,45 @@ def redeem(
     `agreed` is the surcharge that the member was shown, None where nobody was shown anything.
     Raises one of REFUSALS, in which case nothing was written.
     """
-    found = _find(code, member, address)
-    wanted = checked(wishes, found.batch.product_type)
+    typed, who = _read(code), actor or member
     with transaction.atomic():
-        card = card_actions.lock_card(bytes(found.lookup))
-        if card is None:
-            raise UnknownCode
-        at = timezone.now()
-        _require_usable(card, member, at)
-        image = _chosen_image(card.batch, image_id)
-        wanted.suit(image.operating_system.family if image else "")
-        charge = _surcharge(image, card.batch) if image else Decimal(0)
-        if agreed is not None and charge != agreed:
-            raise ChargeNotConfirmed(charge)
-        number = new_number()
-        if not card_actions.use_card(card=card, member=member, order_number=number, at=at):
-            card.refresh_from_db()
-            _require_usable(card, member, timezone.now())
-            raise UnknownCode
-        order = _place_order(card, member, number, image, wanted, at, actor)
-        audit.record(
-            AuditAction.REDEEM,
-            actor=actor or member,
-            batch=card.batch,
-            card=card,
-            address=address,
-            order=number,
-            member=member.pk,
-        )
-        call_after_commit(provision, order.pk)
+        throttle.count_attempt(who)
+        card, at = card_actions.lock_card(typed.lookup), timezone.now()
+        if card is not None and _proves(card, member, at):
+            order = _use(card, member, at, who, address, image_id, wishes, agreed)
+            throttle.forget_attempt(who)
+            return order
+        throttle.count_wrong(who, address)
+    raise typed.refusal
+
+
+@sensitive_variables("wishes", "wanted")
+def _use(
+    card: Card,
+    member: User,
+    at: datetime,
+    who: User,
+    address: str | None,
+    image_id: int | None,
+    wishes: Wishes,
+    agreed: Decimal | None,
+) -> Order:
+    """The locked card becomes an order, or one of REFUSALS rolls all of it back."""
+    _require_usable(card, member, at)
+    wanted = checked(wishes, card.batch.product_type)
+    image = _chosen_image(card.batch, image_id)
+    wanted.suit(image.operating_system.family if image else "")
+    charge = _surcharge(image, card.batch) if image else Decimal(0)
+    if agreed is not None and charge != agreed:
+        raise ChargeNotConfirmed(charge)
+    number = new_number()
+    if not card_actions.use_card(card=card, member=member, order_number=number, at=at):
+        raise UnknownCode  # the lock makes this impossible; the row count has the last word all the same
+    order = _place_order(card, member, number, image, wanted, at, who)
+    audit.record(
+        AuditAction.REDEEM, actor=who, batch=card.batch, card=card, address=address, order=number, member=member.pk
+    )
+    call_after_commit(provision, order.pk)
     return order
 
 
@@ -154,29 +174,40 @@ def new_number() -> str:
     return f"{text[:5]}-{text[5:]}"
 
 
-@sensitive_variables("code", "canonical")
-def _find(code: str, member: User, address: str | None) -> Card:
-    """The card of that code, after the attempt was counted; a real card's code takes the count back.
+@dataclass(frozen=True)
+class _Typed:
+    """Where the code would stand, and what to say when it does not."""
 
-    A typing mistake is said at once, from the text alone, unless imported codes look like that: then it is looked up.
-    """
-    mistake = None
+    lookup: bytes
+    refusal: RedemptionRefused
+
+
+@sensitive_variables("code", "canonical")
+def _read(code: str) -> _Typed:
+    """What was typed, before any look-up. A typing mistake is said at once, from the text alone, unless imported codes
+    look like that. Raises MistypedCode."""
     try:
-        canonical = codes.normalise(code)
+        return _Typed(vault.lookup(codes.normalise(code)), UnknownCode())
     except codes.BadCode as error:
         mistake = MistypedCode(error.kind, error.group)
-        canonical = _imported_form(code)
-        if not canonical:
-            raise mistake from None
-    keys = throttle.take_places(
-        throttle.attempt_keys(member_id=member.pk, address=address or ""), window=settings.THROTTLE_WINDOW
-    )
-    card = Card.objects.select_related("batch__line").filter(lookup=vault.lookup(canonical)).first()
-    if card is None or card.serial > card.batch.issued:
-        raise mistake if mistake and len(canonical) == codes.LENGTH else UnknownCode
-    for key in keys:
-        throttle.give_back(key)
-    return card
+    canonical = _imported_form(code)
+    if not canonical:
+        raise mistake
+    return _Typed(vault.lookup(canonical), mistake if len(canonical) == codes.LENGTH else UnknownCode())
+
+
+def _proves(card: Card, member: User, now: datetime) -> bool:
+    """Whether having this card's code proves anything, so that its holder is told the truth.
+
+    A code that can be guessed does so while the card can be used, and to the member who used it; otherwise it is
+    answered, and counted, as an unknown one.
+    """
+    batch = card.batch
+    if card.serial > batch.issued:
+        return False
+    if not batch.guessable or (card.status == CardStatus.USED and card.used_by_id == member.pk):
+        return True
+    return card.status == CardStatus.UNUSED and not batch.disabled_at and batch.expires_at > now
 
 
 @sensitive_variables("code", "canonical")
@@ -248,7 +279,7 @@ def _chosen_image(batch: Batch, image_id: int | None) -> Image | None:
 
 @sensitive_variables("wanted", "login")
 def _place_order(
-    card: Card, member: User, number: str, image: Image | None, wanted: Wishes, at: datetime, actor: User | None
+    card: Card, member: User, number: str, image: Image | None, wanted: Wishes, at: datetime, who: User
 ) -> Order:
     batch = card.batch
     surcharge = _surcharge(image, batch) if image else Decimal(0)
@@ -279,11 +310,9 @@ def _place_order(
         created_at=at,
     )
     _insert(order)
-    OrderEvent.objects.create(order=order, kind=OrderEventKind.CREATED, actor=actor or member, at=at)
+    OrderEvent.objects.create(order=order, kind=OrderEventKind.CREATED, actor=who, at=at)
     if surcharge:
-        record_entry(
-            member=member, kind=LedgerKind.SURCHARGE, amount=-surcharge, reference=number, created_by=actor or member
-        )
+        record_entry(member=member, kind=LedgerKind.SURCHARGE, amount=-surcharge, reference=number, created_by=who)
     return order
 
 

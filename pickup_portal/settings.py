@@ -249,11 +249,16 @@ MFA_TOTP_ISSUER = env.str("MFA_TOTP_ISSUER", "Pickup cards")
 EMAIL_CONFIG = env.email_url("EMAIL_URL", "consolemail://" if PRODUCTION else f"filemail:///{DATA_DIR / 'mail'}")
 vars().update(EMAIL_CONFIG)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "pickup cards <cards@localhost>")
-# Wrong codes a member, an address block and the whole portal may try per window before they wait.
+# Wrong codes: a person's round of tries, then a wait that doubles with every round; two quiet days and it is forgotten.
+# While his address block or the whole portal has had too many in a window, rounds are short (accounts/throttle.py).
 THROTTLE_WINDOW = timedelta(minutes=env.int("THROTTLE_WINDOW_MINUTES", 10))
 THROTTLE_MEMBER = env.int("THROTTLE_MEMBER", 10)
 THROTTLE_ADDRESS = env.int("THROTTLE_ADDRESS", 50)
 THROTTLE_GLOBAL = env.int("THROTTLE_GLOBAL", 5000)
+THROTTLE_CROWDED = env.int("THROTTLE_CROWDED", 2)
+THROTTLE_WAIT = timedelta(seconds=env.int("THROTTLE_WAIT_SECONDS", 60))
+THROTTLE_LONGEST_WAIT = timedelta(hours=env.int("THROTTLE_LONGEST_WAIT_HOURS", 24))
+THROTTLE_FORGET = timedelta(hours=48)  # longer than the longest wait, or waiting would wipe the slate
 
 # --- Language and time ------------------------------------------------------------------------------------------
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")

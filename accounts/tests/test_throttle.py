@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.exceptions import TooManyAttempts
-from accounts.models import AttemptCounter
-from accounts.throttle import address_block, attempt_keys, give_back, take_place
+from accounts.models import AttemptCounter, AttemptGate, User, WrongCodes
+from accounts.throttle import address_block, count_attempt, count_wrong, forget_attempt, give_back, take_place
+
+from .factories import UserFactory
 
 WINDOW = timedelta(minutes=10)
 
@@ -109,9 +114,158 @@ def test_address_block(address: str, block: str) -> None:
     assert address_block(address) == block
 
 
-def test_a_typed_code_is_counted_narrowest_first() -> None:
-    assert attempt_keys(member_id=7, address="192.0.2.77") == [
-        ("code:member:7", 10),
-        ("code:address:192.0.2.0/24", 50),
-        ("code:global", 5000),
-    ]
+# --- Codes: a person's own gate -----------------------------------------------------------------------------------
+def wrong(user: User, address: str = "192.0.2.9") -> None:
+    """One wrong code, or TooManyAttempts."""
+    with transaction.atomic():
+        count_attempt(user)
+        count_wrong(user, address)
+
+
+def wrong_ones(user: User, count: int, address: str = "192.0.2.9") -> int:
+    """How many of `count` wrong codes were looked up before one was refused unheard."""
+    for heard_so_far in range(count):
+        try:
+            wrong(user, address)
+        except TooManyAttempts:
+            return heard_so_far
+    return count
+
+
+def wait_of(user: User) -> timedelta:
+    with pytest.raises(TooManyAttempts) as refusal, transaction.atomic():
+        count_attempt(user)
+    return refusal.value.wait
+
+
+def let_pass(user: User, span: timedelta) -> None:
+    """Shift what the gate remembers into the past."""
+    gate = AttemptGate.objects.get(user=user)
+    assert gate.open_at is not None
+    assert gate.last_at is not None
+    AttemptGate.objects.filter(user=user).update(open_at=gate.open_at - span, last_at=gate.last_at - span)
+
+
+@pytest.mark.postgres(reason="SQLite lets one writer in at a time, so two attempts never meet")
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("counted", [True, False])
+def test_two_hundred_wrong_codes_at_once_are_looked_up_ten_times(counted: bool) -> None:
+    """Negative control: where the gate is read without its row being taken, more than ten get through."""
+    user = UserFactory.create()
+    AttemptGate.objects.create(user=user)
+    threads, looked_up, lock = 20, [0], threading.Lock()
+    barrier = threading.Barrier(threads)
+
+    def attempt() -> None:
+        with transaction.atomic():
+            if counted:
+                count_attempt(user)
+            elif AttemptGate.objects.get(user=user).open_at is not None:
+                raise TooManyAttempts(WINDOW)
+            with lock:
+                looked_up[0] += 1
+            if not counted:
+                AttemptGate.objects.filter(user=user).update(tries=F("tries") + 1)
+            count_wrong(user, "192.0.2.9")
+
+    def fire() -> None:
+        try:
+            connection.ensure_connection()
+            barrier.wait(30)
+            for _ in range(10):
+                with suppress(TooManyAttempts):
+                    attempt()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(fire) for _ in range(threads)]:
+            future.result(60)
+    if counted:
+        assert looked_up == [10]
+        assert WrongCodes.objects.get().count == 10
+    else:
+        assert looked_up[0] > 10
+
+
+@pytest.mark.django_db
+def test_waits_grow_and_are_told() -> None:
+    user = UserFactory.create()
+    waits = []
+    for number in range(12):
+        assert wrong_ones(user, 11, f"192.0.{number}.9") == 10
+        waits.append(wait_of(user))
+        let_pass(user, waits[-1] + timedelta(seconds=1))
+    minutes = [round(wait / timedelta(minutes=1)) for wait in waits]
+    assert minutes == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440]
+    assert str(TooManyAttempts(waits[0])) == "Too many attempts. Please wait 1 minute and try again."
+    assert str(TooManyAttempts(waits[-1])) == "Too many attempts. Please wait 24 hours and try again."
+
+
+@pytest.mark.django_db
+def test_hammering_does_not_prolong_the_wait() -> None:
+    user = UserFactory.create()
+    wrong_ones(user, 10)
+    before = AttemptGate.objects.values().get()
+    assert wrong_ones(user, 5) == 0
+    assert AttemptGate.objects.values().get() == before
+    assert WrongCodes.objects.get().count == 10
+
+
+@pytest.mark.django_db
+def test_two_quiet_days_wipe_the_slate_and_less_does_not() -> None:
+    user = UserFactory.create()
+    wrong_ones(user, 10)
+    let_pass(user, timedelta(hours=47))
+    assert wrong_ones(user, 11) == 10
+    assert wait_of(user) > timedelta(seconds=90)
+    let_pass(user, timedelta(hours=48))
+    assert wrong_ones(user, 11) == 10
+    assert wait_of(user) <= timedelta(seconds=60)
+
+
+@pytest.mark.django_db
+def test_a_right_code_leaves_no_trace_and_does_not_wipe_the_slate() -> None:
+    user = UserFactory.create()
+    assert wrong_ones(user, 9) == 9
+    for _ in range(20):
+        with transaction.atomic():
+            count_attempt(user)
+            forget_attempt(user)
+    assert AttemptGate.objects.get().tries == 9
+    assert wrong_ones(user, 5) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("crowded", ["THROTTLE_ADDRESS", "THROTTLE_GLOBAL"])
+def test_strangers_never_close_a_persons_gate_but_shorten_his_rounds(settings: Settings, crowded: str) -> None:
+    setattr(settings, crowded, 5)
+    for guesser in UserFactory.create_batch(3):
+        wrong_ones(guesser, 3)
+    user = UserFactory.create()
+    with transaction.atomic():
+        count_attempt(user)  # is heard
+        forget_attempt(user)
+    assert wrong_ones(user, 11) == settings.THROTTLE_CROWDED
+    expected = settings.THROTTLE_CROWDED if crowded == "THROTTLE_GLOBAL" else 5
+    assert wrong_ones(UserFactory.create(), 5, "198.51.100.1") == expected
+
+
+@pytest.mark.django_db
+def test_many_accounts_of_one_block_get_two_tries_each_once_it_is_full(settings: Settings) -> None:
+    looked_up = [wrong_ones(guesser, 10, f"192.0.2.{guesser.pk % 250}") for guesser in UserFactory.create_batch(12)]
+    assert looked_up == [10] * 5 + [2] * 7
+    AttemptCounter.objects.update(window_start=timezone.now() - settings.THROTTLE_WINDOW)
+    assert wrong_ones(UserFactory.create(), 10) == 10
+
+
+@pytest.mark.django_db
+def test_the_staff_can_ask_who_from_where_when_and_how_many() -> None:
+    ann, ben = UserFactory.create_batch(2)
+    wrong_ones(ann, 3)
+    wrong_ones(ann, 2, "2001:db8:7::1")
+    wrong_ones(ben, 1, "")
+    rows = WrongCodes.objects.order_by("pk").values_list("user", "block", "count")
+    assert list(rows) == [(ann.pk, "192.0.2.0/24", 3), (ann.pk, "2001:db8:7::/48", 2), (ben.pk, "unknown", 1)]
+    hour, last = WrongCodes.objects.values_list("hour", "last_at")[0]
+    assert hour <= last < hour + timedelta(hours=1)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.core.signals import got_request_exception
+from django.db import connection
 from django.db.models import Model
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 
 from accounts import throttle
 from accounts.actions import balance_of
 from accounts.exceptions import BalanceTooLow, TooManyAttempts
-from accounts.models import AttemptCounter, LedgerEntry, User
+from accounts.models import AttemptGate, LedgerEntry, User, WrongCodes
 from accounts.tests.factories import UserFactory
+from accounts.wakeup import muted
 from cards import actions as card_actions
 from cards import codes
 from cards.choices import BatchStatus, ProductType, WindowsPolicy
@@ -133,23 +137,34 @@ def test_a_code_that_cannot_be_one_is_not_even_counted(shop: Shop, alice: User, 
     error = refuse(MistypedCode, code=code, member=alice, image_id=shop.debian.pk)
     assert isinstance(error, MistypedCode)
     assert error.kind == kind
-    assert not AttemptCounter.objects.exists()
+    assert not AttemptGate.objects.exists()
 
 
-def test_an_unknown_code_is_counted_under_every_key(shop: Shop, alice: User) -> None:
+@pytest.mark.parametrize("ask", [redemption.redeem, redemption.preview])
+def test_an_unknown_code_is_counted_and_stays_counted(alice: User, ask: Callable[..., object]) -> None:
     (unknown,) = codes.make(1)
-    refuse(UnknownCode, code=unknown, member=alice, image_id=shop.debian.pk, address="192.0.2.9")
-    assert dict(AttemptCounter.objects.values_list("key", "count")) == {
-        f"code:member:{alice.pk}": 1,
-        "code:address:192.0.2.0/24": 1,
-        "code:global": 1,
-    }
+    with pytest.raises(UnknownCode):
+        ask(code=unknown, member=alice, address="192.0.2.9")
+    assert AttemptGate.objects.get(user=alice).tries == 1
+    assert WrongCodes.objects.values_list("user", "block", "count").get() == (alice.pk, "192.0.2.0/24", 1)
 
 
 def test_a_real_code_costs_no_attempt_even_when_it_is_refused(shop: Shop, alice: User) -> None:
     shop.disable_batch()
     refuse(CardDisabled, code=shop.code, member=alice, image_id=shop.debian.pk)
-    assert set(AttemptCounter.objects.values_list("count", flat=True)) == {0}
+    with pytest.raises(CardDisabled):
+        redemption.preview(code=shop.code, member=alice)
+    assert not WrongCodes.objects.exists()
+    assert not AttemptGate.objects.exclude(tries=0).exists()
+
+
+def test_a_redemption_writes_the_members_own_gate_and_no_shared_counter(shop: Shop, alice: User) -> None:
+    with CaptureQueriesContext(connection) as seen:
+        place_order(code=shop.code, member=alice, image_id=shop.debian.pk)
+    counters = [query["sql"] for query in seen if "accounts_" in query["sql"]]
+    assert len(counters) == 2
+    assert all("accounts_attemptgate" in sql for sql in counters)
+    assert AttemptGate.objects.get().tries == 0
 
 
 def test_after_too_many_unknown_codes_the_right_one_waits_too(shop: Shop, alice: User, settings: Any) -> None:
@@ -159,18 +174,57 @@ def test_after_too_many_unknown_codes_the_right_one_waits_too(shop: Shop, alice:
     refuse(TooManyAttempts, code=shop.code, member=alice, image_id=shop.debian.pk)
 
 
-@pytest.mark.parametrize("narrow", ["THROTTLE_ADDRESS", "THROTTLE_GLOBAL"])
-def test_a_full_address_or_portal_costs_the_members_behind_it_nothing(
-    shop: Shop, alice: User, bob: User, settings: Any, narrow: str
+@pytest.mark.parametrize("crowded", ["THROTTLE_ADDRESS", "THROTTLE_GLOBAL"])
+def test_strangers_wrong_codes_never_block_a_right_one(
+    shop: Shop, alice: User, bob: User, settings: Any, crowded: str
 ) -> None:
-    """What was refused unheard was no attempt: it must not use up the places under the other keys."""
-    setattr(settings, narrow, 2)
-    for unknown in codes.make(2):
-        refuse(UnknownCode, code=unknown, member=bob, address="192.0.2.9")
-    for _turn in range(settings.THROTTLE_MEMBER + 1):
-        refuse(TooManyAttempts, code=shop.code, member=alice, image_id=shop.debian.pk, address="192.0.2.77")
-    assert AttemptCounter.objects.get(key=f"code:member:{alice.pk}").count == 0
-    assert AttemptCounter.objects.get(key="code:address:192.0.2.0/24").count == 2
+    setattr(settings, crowded, 2)
+    for unknown in codes.make(3):
+        with suppress(TooManyAttempts):
+            refuse(UnknownCode, code=unknown, member=bob, address="192.0.2.9")
+    refuse(TooManyAttempts, code=shop.code, member=bob, image_id=shop.debian.pk, address="192.0.2.9")
+    refuse(UnknownCode, code=codes.make(1)[0], member=alice, address="192.0.2.77")
+    with muted():
+        order = redemption.redeem(code=shop.code, member=alice, image_id=shop.debian.pk, address="192.0.2.77")
+    assert order.member == alice
+
+
+def test_what_the_staff_type_for_a_member_is_counted_as_theirs(shop: Shop, alice: User, settings: Any) -> None:
+    settings.THROTTLE_MEMBER = 1
+    clerk = UserFactory.create(is_staff=True)
+    refuse(UnknownCode, code=codes.make(1)[0], member=alice, actor=clerk)
+    refuse(TooManyAttempts, code=shop.code, member=alice, image_id=shop.debian.pk, actor=clerk)
+    assert place_order(code=shop.code, member=alice, image_id=shop.debian.pk).member == alice
+
+
+# --- Imported codes that can be guessed: unless the card can be used, nothing is told, and the try counts -----------
+@pytest.fixture
+def short_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes of 120 bits count as guessable."""
+    monkeypatch.setattr("cards.models.GUESSABLE_BELOW_BITS", 121)
+
+
+@pytest.mark.usefixtures("short_codes")
+@pytest.mark.parametrize("spoil", [Shop.expire, Shop.disable_card, Shop.disable_batch, Shop.unfinish])
+@pytest.mark.parametrize("ask", [redemption.redeem, redemption.preview])
+def test_a_short_code_of_a_card_that_opens_nothing_is_an_unknown_one(
+    shop: Shop, alice: User, spoil: Callable[[Shop], None], ask: Callable[..., object]
+) -> None:
+    spoil(shop)
+    with pytest.raises(UnknownCode):
+        ask(code=shop.code, member=alice)
+    assert WrongCodes.objects.get().count == 1
+
+
+@pytest.mark.usefixtures("short_codes")
+def test_a_used_short_code_is_unknown_to_others_and_leads_its_member_to_his_order(
+    shop: Shop, alice: User, bob: User
+) -> None:
+    order = place_order(code=shop.code, member=bob, image_id=shop.debian.pk)
+    refuse(UnknownCode, code=shop.code, member=alice, image_id=shop.debian.pk)
+    error = refuse(AlreadyYours, code=shop.code, member=bob, image_id=shop.debian.pk)
+    assert isinstance(error, AlreadyYours)
+    assert error.order == order
 
 
 def test_windows_where_the_batch_does_not_offer_it(alice: User) -> None:
@@ -223,15 +277,15 @@ def test_a_preview_that_read_the_card_just_before_it_was_returned(
 ) -> None:
     """preview holds no lock: the cancellation may commit between its reading the card and looking for the order."""
     order = put_into(place_order(code=shop.code, member=alice, image_id=shop.debian.pk), OrderState.FAILED)
-    give_back, cancelled = throttle.give_back, []
+    judge, cancelled = redemption._require_usable, []
 
-    def cancel_in_between(key: str) -> None:
-        give_back(key)
+    def cancel_in_between(*judged: Any) -> None:
         if not cancelled:
-            cancelled.append(key)
+            cancelled.append(order)
             cancel_order(order=order, actor=None)
+        judge(*judged)
 
-    monkeypatch.setattr(throttle, "give_back", cancel_in_between)
+    monkeypatch.setattr(redemption, "_require_usable", cancel_in_between)
     with pytest.raises(AlreadyYours) as refusal:
         redemption.preview(code=shop.code, member=alice)
     assert refusal.value.order == order
@@ -333,7 +387,7 @@ def test_an_error_report_holds_no_code(
     if fault == "index key":
         settings.CARD_INDEX_KEY = ""
     elif fault == "counting":
-        monkeypatch.setattr(throttle, "take_place", _broken)
+        monkeypatch.setattr(throttle, "count_attempt", _broken)
     elif fault == "locking":
         monkeypatch.setattr(card_actions, "lock_card", _broken)
     else:

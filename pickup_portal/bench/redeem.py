@@ -115,6 +115,7 @@ def _order_row(like: Order, card: Card) -> tuple[str, list[Any]]:
     fresh = {
         "key": Order._meta.get_field("key").get_default(),
         "number": f"{_RAW}{card.pk}",
+        "domain": "",
         "card_id": card.pk,
         "state": OrderState.FAILED,
     }
