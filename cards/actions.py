@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -19,9 +19,9 @@ from accounts.wakeup import call_after_commit
 
 from . import audit, pricing, vault
 from .catalog import lines_offering, product_of
-from .choices import AuditAction, CardStatus, ValidityKind, WindowsPolicy
-from .exceptions import BadBatch, NothingToChange, NotWhole, UsedCardStays
-from .models import USE_COUNT_SLOTS, Batch, Card, CardUse, Line, UseCount
+from .choices import AuditAction, BatchStatus, CardStatus, ValidityKind, WindowsPolicy
+from .exceptions import AlreadyReplaced, BadBatch, NothingToChange, NotWhole, UsedCardStays, WasCancelled
+from .models import USE_COUNT_SLOTS, Batch, Card, CardUse, Line, Replacement, UseCount
 from .tasks import generate_batch
 
 
@@ -240,9 +240,12 @@ def _switch_card(
     reason: str,
     address: str | None,
 ) -> None:
-    if not Card.objects.filter(pk=card.pk, status=before).update(status=after):
+    replaced = Exists(Replacement.objects.filter(old=OuterRef("pk")))
+    if not Card.objects.filter(~replaced, pk=card.pk, status=before).update(status=after):
         card.refresh_from_db()
-        raise UsedCardStays if card.status == CardStatus.USED else NothingToChange
+        if card.status == CardStatus.USED:
+            raise UsedCardStays
+        raise AlreadyReplaced if Replacement.objects.filter(old=card).exists() else NothingToChange
     card.status = after
     audit.record(action, actor=actor, batch=card.batch, card=card, address=address, reason=reason, serial=card.serial)
 
@@ -311,5 +314,7 @@ def return_card(*, card: Card, order_number: str, actor: User | None, address: s
 
 def require_whole(batch: Batch) -> None:
     """Raises NotWhole until the batch was whole once; cards added since are handed out when they are whole."""
+    if batch.status == BatchStatus.CANCELLED:
+        raise WasCancelled
     if not batch.issued:
         raise NotWhole

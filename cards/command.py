@@ -7,15 +7,17 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
+from django.db.models import Q
 
 from accounts.command import PortalCommand, code_from_stdin, iso_date, staff_named
+from accounts.models import User
 
 from .actions import Validity
 from .catalog import product_of
 from .choices import ProductType, WindowsPolicy
 from .codes import BadCode, canonical, mask
 from .exceptions import CardError
-from .models import Batch, Card, Line
+from .models import Batch, Card, Line, Replacement
 from .vault import lookup
 
 
@@ -82,10 +84,13 @@ def batch_facts(batch: Batch) -> dict[str, Any]:
         "windows_surcharge": batch.windows_surcharge,
         "quantity": batch.quantity,
         "generated": batch.generated,
+        "issued": batch.issued,
+        "replaced": batch.replaced,
         "used": batch.used_cards,
         "last_day": batch.last_day.date(),
         "expires_at": batch.expires_at,
         "status": batch.shown,
+        "code_bits": batch.code_bits,
         "created_at": batch.created_at,
         "note": batch.note,
     }
@@ -94,6 +99,7 @@ def batch_facts(batch: Batch) -> dict[str, Any]:
 def card_facts(card: Card) -> dict[str, Any]:
     """A card as plain data, its code masked."""
     use = card.uses.filter(returned_at__isnull=True).first()
+    links = Replacement.objects.filter(Q(old=card) | Q(new=card)).values_list("old_id", "old__serial", "new__serial")
     return {
         "batch": card.batch_id,
         "batch_number": card.batch.number,
@@ -105,7 +111,58 @@ def card_facts(card: Card) -> dict[str, Any]:
         "used_at": card.used_at,
         "member": card.used_by.username if card.used_by else None,
         "order": use.order_number if use else None,
+        "replaced_by": next((new for old_id, _old, new in links if old_id == card.pk), None),
+        "replaces": next((old for old_id, old, _new in links if old_id != card.pk), None),
     }
+
+
+class BatchAct(CardCommand):
+    """One act upon one batch; a subclass says which."""
+
+    reason_is_required: ClassVar[bool] = False
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("batch", help="ID or number of the batch.")
+        self.more_arguments(parser)
+        act_arguments(parser, reason_is_required=self.reason_is_required)
+
+    def more_arguments(self, parser: CommandParser) -> None:
+        """Add what this act needs besides."""
+
+    def act(self, batch: Batch, actor: User, reason: str, options: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def run(self, *, batch: str, actor: str, reason: str, **options: Any) -> dict[str, Any]:
+        found = batch_numbered(batch)
+        self.act(found, staff_named(actor), reason, options)
+        return batch_facts(batch_numbered(str(found.pk)))
+
+
+class CardAct(CardCommand):
+    """One act upon one card; a subclass says which."""
+
+    reason_is_required: ClassVar[bool] = False
+
+    def arguments(self, parser: CommandParser) -> None:
+        card_arguments(parser)
+        act_arguments(parser, reason_is_required=self.reason_is_required)
+
+    def act(self, card: Card, actor: User, reason: str) -> dict[str, Any]:
+        """Do it; what there is to say besides the card's facts."""
+        raise NotImplementedError
+
+    def run(
+        self, *, batch: str | None, serial: int | None, code_stdin: bool, actor: str, reason: str, **options: Any
+    ) -> dict[str, Any]:
+        card = chosen_card(batch=batch, serial=serial, code_stdin=code_stdin)
+        said = self.act(card, staff_named(actor), reason)
+        card.refresh_from_db(fields=["status"])
+        return card_facts(card) | said
+
+
+def act_arguments(parser: CommandParser, *, reason_is_required: bool = False) -> None:
+    parser.add_argument("--actor", required=True, help="Login of the member of staff who wants it.")
+    parser.add_argument("--reason", default="", required=reason_is_required, help="Why; kept in the audit trail.")
 
 
 def terms_arguments(parser: CommandParser) -> None:

@@ -33,3 +33,28 @@ class UsedCardStays(CardError):
 class NothingToChange(CardError):
     def __str__(self) -> str:
         return _("Nothing was changed: it is in that state already.")
+
+
+class OnlyLater(CardError):
+    def __str__(self) -> str:
+        return _("The validity can only be extended: choose a day after the last valid day.")
+
+
+class BatchExpired(CardError):
+    def __str__(self) -> str:
+        return _("This batch has expired. Extend its validity first.")
+
+
+class WasCancelled(CardError):
+    def __str__(self) -> str:
+        return _("This batch was cancelled before it was whole. Nothing can be done with its cards.")
+
+
+class UsedCardIsGone(CardError):
+    def __str__(self) -> str:
+        return _("This card has been used. A used card cannot be replaced.")
+
+
+class AlreadyReplaced(CardError):
+    def __str__(self) -> str:
+        return _("This card was replaced by a new one. It stays disabled.")

@@ -21,7 +21,7 @@ from django.utils import timezone
 from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry
 from cards.choices import BatchStatus, CardStatus
-from cards.models import Batch, Card, CardUse
+from cards.models import Batch, Card, CardUse, Replacement
 from orders.choices import IN_FLIGHT, OrderState
 from orders.models import Order, Service
 
@@ -89,10 +89,28 @@ def ready_batch_not_whole() -> Breaches:
 
 
 def growing_batch_off_watermark() -> Breaches:
-    counted = Batch.objects.filter(status=BatchStatus.GENERATING).annotate(
+    counted = Batch.objects.exclude(status=BatchStatus.READY).annotate(
         cards_made=Count("cards"), last=Coalesce(Max("cards__serial"), 0)
     )
     return counted.exclude(cards_made=F("generated"), last=F("generated")).order_by("pk")
+
+
+def used_before_issued() -> Breaches:
+    return used_cards().filter(serial__gt=F("batch__issued")).order_by("pk")
+
+
+def replacement_off() -> Breaches:
+    """The old card is void, the new one is another card of the same batch, with a later serial."""
+    sound = Q(old__status=CardStatus.DISABLED, old__batch=F("new__batch"), old__serial__lt=F("new__serial"))
+    return Replacement.objects.exclude(sound).order_by("pk")
+
+
+def replaced_count_off() -> Breaches:
+    links = (
+        Replacement.objects.filter(old__batch=OuterRef("pk")).order_by().values("old__batch").annotate(n=Count("pk"))
+    )
+    batches = Batch.objects.annotate(really_replaced=Coalesce(Subquery(links.values("n")), 0))
+    return batches.exclude(replaced=F("really_replaced")).order_by("pk")
 
 
 def count_off() -> Breaches:
@@ -107,10 +125,11 @@ def used_with_ciphertext() -> Breaches:
 
 
 def lost_ciphertext() -> Breaches:
-    """Only a card that was used once and returned may be without its ciphertext."""
+    """Only a card that was used once and returned, or that was replaced, may be without its ciphertext."""
     returned = CardUse.objects.filter(card=OuterRef("pk"), returned_at__isnull=False)
     unused = Card.objects.exclude(status=CardStatus.USED).filter(sealed__isnull=True)
-    return unused.filter(~Exists(returned)).order_by("pk")
+    replaced = Replacement.objects.filter(old=OuterRef("pk"))
+    return unused.filter(~Exists(returned), ~Exists(replaced)).order_by("pk")
 
 
 def active_without_service() -> Breaches:
@@ -159,10 +178,15 @@ INVARIANTS = [
     Invariant("use-order", "Every line of the usage log has its order.", use_without_its_order),
     Invariant("order-card", "Every order not cancelled holds a used card.", order_without_used_card),
     Invariant("serials", "A ready batch has the serials 1 to N.", ready_batch_not_whole),
-    Invariant("watermark", "A growing batch has the serials 1 to its watermark.", growing_batch_off_watermark),
+    Invariant(
+        "watermark", "A growing or cancelled batch has the serials 1 to its watermark.", growing_batch_off_watermark
+    ),
+    Invariant("issued", "No card was used that was not issued.", used_before_issued),
+    Invariant("replacement", "Every replaced card is void, its replacement in the same batch.", replacement_off),
+    Invariant("replaced-count", "The count of replaced cards of every batch is right.", replaced_count_off),
     Invariant("used-count", "The count of used cards of every batch is right.", count_off),
     Invariant("no-ciphertext", "No used card still holds its code.", used_with_ciphertext),
-    Invariant("ciphertext", "Every card never used still holds its code.", lost_ciphertext),
+    Invariant("ciphertext", "Every card never used nor replaced still holds its code.", lost_ciphertext),
     Invariant("order-service", "Every active order has its service.", active_without_service),
     Invariant("service-order", "Every service belongs to an active order.", service_without_active_order),
     Invariant("ledger", "Every balance is the sum of its entries.", ledger_off),

@@ -17,8 +17,10 @@ from django.utils import timezone
 from accounts.models import LedgerEntry
 from accounts.tests.commands import run
 from accounts.tests.factories import UserFactory
-from cards import actions
-from cards.models import Batch, Card, CardUse, UseCount
+from accounts.wakeup import muted
+from cards import actions, changes, generation, replacement
+from cards.actions import Validity
+from cards.models import Batch, Card, CardUse, Replacement, UseCount
 from cards.tests.factories import make_batch
 from orders import actions as order_actions
 from orders.choices import OrderState
@@ -63,6 +65,17 @@ def grow_past_watermark(order: Order) -> None:
     Batch.objects.filter(pk=order.batch_id).update(status="generating", generated=1, issued=1)
 
 
+def take_back_issue(order: Order) -> None:
+    Batch.objects.filter(pk=order.batch_id).update(status="cancelled", issued=0)
+
+
+def replace_by_a_stranger(order: Order) -> None:
+    other, _codes = make_batch()
+    old = Card.objects.get(batch=order.batch_id, serial=2)
+    Card.objects.filter(pk=old.pk).update(status="disabled")
+    Replacement.objects.create(old=old, new=other.cards.get(serial=3))
+
+
 def miscount(order: Order) -> None:
     UseCount.objects.filter(batch=order.batch_id, slot=5).update(used=F("used") + 1)
 
@@ -104,6 +117,8 @@ BREAKAGES: list[tuple[Callable[[Order], None], set[str]]] = [
     (rename_order, {"use-order", "order-card"}),
     (gap_in_serials, {"serials"}),
     (grow_past_watermark, {"watermark"}),
+    (take_back_issue, {"issued"}),
+    (replace_by_a_stranger, {"replacement", "replaced-count"}),
     (miscount, {"used-count"}),
     (lose_code, {"ciphertext"}),
     (lose_service, {"order-service"}),
@@ -143,6 +158,27 @@ def test_the_breach_is_counted_with_examples(order: Order) -> None:
         call_command("check_invariants", "--only", "serials", "--json", stdout=out)
     (row,) = json.loads(out.getvalue())
     assert (row["name"], row["breaches"], row["examples"]) == ("serials", 1, [order.batch_id])
+
+
+def test_replaced_cancelled_and_grown_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, _codes = make_batch()
+    monkeypatch.setattr(generation, "CHUNK_POSTGRES", 5)
+    monkeypatch.setattr(generation, "CHUNK_SQLITE", 5)
+    replacement.replace_card(card=batch.cards.get(serial=1), actor=None, reason="lost")
+    with muted():
+        changes.add_cards(batch=batch, count=3, actor=None)
+        growing = actions.create_batch(
+            product_type=batch.product_type,
+            name="x",
+            line=batch.line,
+            spec=batch.spec,
+            term_months=1,
+            quantity=9,
+            validity=Validity.months(1),
+        )
+    generation.fill_chunk(growing.pk)
+    changes.cancel_batch(batch=growing, actor=None)
+    assert "BROKEN" not in run("check_invariants")
 
 
 def test_a_returned_card_breaks_nothing(plane: object) -> None:  # noqa: F811

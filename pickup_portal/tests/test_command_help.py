@@ -13,7 +13,9 @@ from accounts.command import PortalCommand
 APPS = ("accounts", "cards", "orders", "pickup_portal")
 COMMANDS = sorted((name, app) for name, app in get_commands().items() if app in APPS)
 PROMISED = {
+    "add_cards",
     "bench",
+    "cancel_batch",
     "check_invariants",
     "check_provisioners",
     "create_batch",
@@ -22,11 +24,13 @@ PROMISED = {
     "enable_batch",
     "enable_card",
     "export_batch",
+    "extend_batch",
     "find_card",
     "import_cards",
     "list_orders",
     "list_services",
     "redeem_card",
+    "replace_card",
     "resume_service",
     "retry_order",
     "rotate_master_key",

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandParser
-
-from accounts.command import staff_named
+from accounts.models import User
 from cards import actions
-from cards.command import CardCommand, card_arguments, card_facts, chosen_card
+from cards.command import CardAct
+from cards.models import Card
 
 
-class Command(CardCommand):
+class Command(CardAct):
     help = (
-        "Enable one card. It can be redeemed again. "
+        "Enable one card. It can be redeemed again; a card that was replaced cannot. "
         "The card is named by --batch and --serial, or by its code on standard input."
     )
 
-    def arguments(self, parser: CommandParser) -> None:
-        card_arguments(parser)
-        parser.add_argument("--actor", required=True, help="Login of the member of staff who wants it.")
-        parser.add_argument("--reason", default="", help="Why; kept in the audit trail.")
-
-    def run(
-        self, *, batch: str | None, serial: int | None, code_stdin: bool, actor: str, reason: str, **options: Any
-    ) -> dict[str, Any]:
-        card = chosen_card(batch=batch, serial=serial, code_stdin=code_stdin)
-        actions.enable_card(card=card, actor=staff_named(actor), reason=reason)
-        card.refresh_from_db(fields=["status"])
-        return card_facts(card)
+    def act(self, card: Card, actor: User, reason: str) -> dict[str, Any]:
+        actions.enable_card(card=card, actor=actor, reason=reason)
+        return {}
