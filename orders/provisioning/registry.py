@@ -8,6 +8,9 @@ from django.utils.module_loading import import_string
 
 from .base import Provisioner
 
+# A module that single adapters need -> its package. The portal installs without them (the extras of pyproject.toml).
+EXTRAS = {"asyncssh": "asyncssh", "openstack": "openstacksdk", "keystoneauth1": "openstacksdk", "sushy": "sushy"}
+
 
 def provisioner_keys() -> list[str]:
     return list(settings.PROVISIONERS)
@@ -26,6 +29,10 @@ def get_provisioner(key: str) -> Provisioner:
         raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: {', '.join(unknown)} is neither BACKEND nor OPTIONS.")
     try:
         backend = import_string(config["BACKEND"])
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        how = f"It needs a package that is not installed: pip install {extra}" if extra else str(error)
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: {config['BACKEND']}: {how}") from error
     except ImportError as error:
         raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: {config['BACKEND']}: {error}") from error
     if not (isinstance(backend, type) and issubclass(backend, Provisioner)):

@@ -16,7 +16,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -65,6 +65,7 @@ class FarSide(ABC):
     config: dict[str, Any]  # BACKEND and OPTIONS; must be JSON, so that other processes can use it
     faults: ClassVar[frozenset[str]] = frozenset({"fail", "transient", "no_capacity", "hang", "late", "lost_reply"})
     remembers_terminated = True  # a terminated key is refused for good, not made again
+    specs: ClassVar[dict[str, dict[str, Any]]] = SPECS  # what a card for this adapter may promise
 
     @abstractmethod
     def count(self, key: UUID) -> int:
@@ -81,6 +82,13 @@ class FarSide(ABC):
     @abstractmethod
     def arm(self, fault: str, *, seconds: float = 30.0) -> None:
         """The next `ensure` of a new key meets this fault."""
+
+    def disarm(self) -> None:  # noqa: B027 - most faults end by themselves
+        """End a fault that lasts until it is ended."""
+
+    def wrong_credentials(self) -> dict[str, Any] | None:
+        """The configuration of somebody whom the far side does not know."""
+        return None
 
     @abstractmethod
     def stored(self) -> bytes:
@@ -174,8 +182,21 @@ class ConformanceCases:
         return get_provisioner(NAME)
 
     @pytest.fixture
-    def request_(self) -> ProvisionRequest:
-        return request_for(self.product_types[0])
+    def sold(self, far_side: FarSide) -> Callable[..., ProvisionRequest]:
+        """Makes requests that this adapter can fulfil."""
+
+        def sold(product_type: str, **changes: Any) -> ProvisionRequest:
+            request = request_for(product_type, **{"spec": far_side.specs[product_type]} | changes)
+            if product_type != "virtual_host":
+                return request
+            name = request.hostname if "." in request.hostname else f"{request.hostname}.example"
+            return replace(request, hostname=name, domain=name)
+
+        return sold
+
+    @pytest.fixture
+    def request_(self, sold: Callable[..., ProvisionRequest]) -> ProvisionRequest:
+        return sold(self.product_types[0])
 
     @pytest.fixture
     def meets(self, far_side: FarSide) -> Callable[..., None]:
@@ -187,8 +208,10 @@ class ConformanceCases:
         return arm
 
     # --- one key, one resource ----------------------------------------------------------------------------------
-    def test_opens_what_was_sold(self, provisioner: Provisioner, far_side: FarSide, product_type: str) -> None:
-        request = request_for(product_type)
+    def test_opens_what_was_sold(
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, far_side: FarSide, product_type: str
+    ) -> None:
+        request = sold(product_type)
         ready = until_ready(provisioner, request)
         assert far_side.count(request.key) == 1
         assert far_side.delivered(request.key) == request.spec
@@ -197,16 +220,20 @@ class ConformanceCases:
         assert ready.access["username"]
         assert all(isinstance(text, str) for text in ready.access.values())
 
-    def test_repeated_is_the_same(self, provisioner: Provisioner, far_side: FarSide, product_type: str) -> None:
-        request = request_for(product_type)
+    def test_repeated_is_the_same(
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, far_side: FarSide, product_type: str
+    ) -> None:
+        request = sold(product_type)
         first = until_ready(provisioner, request)
         assert provisioner.ensure(request) == first
         assert get_provisioner(NAME).ensure(request) == first
         assert far_side.total() == 1
 
-    def test_another_key_is_another_resource(self, provisioner: Provisioner, far_side: FarSide) -> None:
-        first = until_ready(provisioner, request_for(self.product_types[0]))
-        other = until_ready(provisioner, request_for(self.product_types[0], hostname="beta"))
+    def test_another_key_is_another_resource(
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, far_side: FarSide
+    ) -> None:
+        first = until_ready(provisioner, sold(self.product_types[0]))
+        other = until_ready(provisioner, sold(self.product_types[0], hostname="beta"))
         assert first.external_id != other.external_id
         assert far_side.total() == 2
 
@@ -268,10 +295,33 @@ class ConformanceCases:
         until_ready(provisioner, request_)
         assert far_side.total() == 1
 
+    def test_garbage_for_an_answer_is_unknown_then_adopted(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, meets: Callable[..., None]
+    ) -> None:
+        meets("garbage")
+        with pytest.raises(OutcomeUnknown):
+            provisioner.ensure(request_)
+        until_ready(provisioner, request_)
+        assert far_side.total() == 1
+
+    def test_an_error_of_the_servers_is_unknown_then_opens(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, meets: Callable[..., None]
+    ) -> None:
+        meets("error")
+        with pytest.raises(OutcomeUnknown):
+            provisioner.ensure(request_)
+        until_ready(provisioner, request_)
+        assert far_side.total() == 1
+
     # --- refusals -----------------------------------------------------------------------------------------------
     @pytest.mark.parametrize(
         ("fault", "error"),
-        [("fail", PermanentError), ("transient", TransientError), ("no_capacity", NoCapacity)],
+        [
+            ("fail", PermanentError),
+            ("transient", TransientError),
+            ("no_capacity", NoCapacity),
+            ("quota", NoCapacity),
+        ],
     )
     def test_refusal_leaves_nothing(
         self,
@@ -287,14 +337,28 @@ class ConformanceCases:
             provisioner.ensure(request_)
         assert far_side.total() == 0
         assert provisioner.find(request_.key) is None
+        far_side.disarm()
         until_ready(provisioner, request_)
         assert far_side.total() == 1
 
+    def test_a_stranger_is_refused(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, settings: Any
+    ) -> None:
+        config = far_side.wrong_credentials()
+        if config is None:
+            pytest.skip("this control plane asks for no credentials")
+        settings.PROVISIONERS = {NAME: config}
+        stranger = get_provisioner(NAME)
+        for call in (stranger.check, lambda: stranger.ensure(request_), lambda: stranger.find(request_.key)):
+            with pytest.raises(PermanentError):
+                call()
+        assert far_side.total() == 0
+
     # --- afterwards ---------------------------------------------------------------------------------------------
     def test_suspend_resume_terminate_twice(
-        self, provisioner: Provisioner, far_side: FarSide, product_type: str
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, far_side: FarSide, product_type: str
     ) -> None:
-        request = request_for(product_type)
+        request = sold(product_type)
         external_id = until_ready(provisioner, request).external_id
         for verb, state in ((provisioner.suspend, "suspended"), (provisioner.resume, "active")):
             for _ in range(2):
@@ -326,18 +390,18 @@ class ConformanceCases:
             provisioner.ensure(request_)
         assert far_side.total() == 0
 
-    def test_lists_what_exists(self, provisioner: Provisioner) -> None:
-        requests = [request_for(self.product_types[0], hostname=f"host{n}") for n in range(3)]
+    def test_lists_what_exists(self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner) -> None:
+        requests = [sold(self.product_types[0], hostname=f"host{n}") for n in range(3)]
         ids = [until_ready(provisioner, request).external_id for request in requests]
         provisioner.terminate(ids[0])
         assert set(provisioner.list_keys()) == {request.key for request in requests[1:]}
 
     def test_a_site_takes_another_domain_as_often_as_it_is_told(
-        self, provisioner: Provisioner, product_type: str
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, product_type: str
     ) -> None:
         if product_type != "virtual_host" or type(provisioner).set_domain is Provisioner.set_domain:
             pytest.skip("no domain to set here")
-        request = request_for(product_type)
+        request = sold(product_type)
         ready = until_ready(provisioner, request)
         for _time in range(2):
             provisioner.set_domain(ready.external_id, "other.example")
@@ -352,19 +416,21 @@ class ConformanceCases:
     # --- secrets ------------------------------------------------------------------------------------------------
     def test_password_is_nowhere_but_in_access(
         self,
+        sold: Callable[..., ProvisionRequest],
         provisioner: Provisioner,
         far_side: FarSide,
         product_type: str,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        request = request_for(product_type)
+        request = sold(product_type)
         with caplog.at_level(logging.DEBUG):
             ready = until_ready(provisioner, request)
             texts = [repr(request), repr(ready), repr(provisioner)]
             for fault in sorted(far_side.faults - {"hang", "late"}):
                 far_side.arm(fault)
                 with pytest.raises((PermanentError, TransientError, OutcomeUnknown)) as raised:
-                    provisioner.ensure(request_for(product_type))
+                    provisioner.ensure(sold(product_type))
+                far_side.disarm()
                 texts += [str(raised.value), repr(raised.value), repr(raised.value.__cause__)]
             provisioner.terminate(ready.external_id)
         assert PASSWORD not in "".join(texts)
