@@ -40,6 +40,15 @@ class SeenState(models.TextChoices):
     GONE = "terminated", _("Not there")
 
 
+class NoticeKind(models.TextChoices):
+    """What is told by e-mail. To the member, but for the alert, which goes to staff."""
+
+    OPENED = "opened", _("Opened")
+    ATTENTION = "attention", _("Needs attention")
+    EXPIRING = "expiring", _("Expires soon")
+    STAFF_ALERT = "staff_alert", _("Alert to staff")
+
+
 class AttemptOutcome(models.TextChoices):
     STARTED = "started", _("Started")
     IN_PROGRESS = "in_progress", _("In progress")

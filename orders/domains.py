@@ -11,10 +11,12 @@ from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import fulfilment
+from . import notices
+from .backoff import pause
 from .models import DomainChange, Order
 from .provisioning.base import PermanentError, ProvisionerError
 from .provisioning.registry import get_provisioner
@@ -50,9 +52,12 @@ def _record(change: DomainChange, *, error: str, done: bool = False, give_up: bo
     """Only if this attempt is still the last one, and no newer change has replaced it."""
     now = timezone.now()
     give_up = give_up or change.attempts >= settings.ORDER_MAX_ATTEMPTS
-    again = None if done or give_up else now + fulfilment.pause(change.attempts)
+    again = None if done or give_up else now + pause(change.attempts)
     rows = DomainChange.objects.filter(pk=change.pk, attempts=change.attempts, done_at__isnull=True)
-    rows.update(error=error[:300], done_at=now if done else None, next_attempt_at=again)
+    with transaction.atomic():
+        won = rows.update(error=error[:300], done_at=now if done else None, next_attempt_at=again)
+        if won and again is None and not done:
+            notices.alert_staff(change.order, f"domain {change.pk}.{change.attempts}")
 
 
 def due(now: datetime) -> Q:
@@ -66,6 +71,11 @@ def due_ids(limit: int) -> list[int]:
         .order_by("next_attempt_at")
         .values_list("pk", flat=True)[:limit]
     )
+
+
+def sweep_inline(limit: int = 1000) -> int:
+    """Make every attempt that is due in this process; returns how many."""
+    return sum(run(change_id) for change_id in due_ids(limit))
 
 
 def release(order_id: int) -> None:

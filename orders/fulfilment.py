@@ -16,7 +16,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -27,8 +27,9 @@ from django.utils import timezone
 from cards import vault
 from cards.actions import add_months
 
-from . import bulkhead
-from .choices import IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState
+from . import bulkhead, notices
+from .backoff import pause
+from .choices import IN_FLIGHT, AttemptOutcome, NoticeKind, OrderEventKind, OrderState
 from .models import Order, OrderEvent, ProvisioningAttempt, Service
 from .provisioning.base import (
     InProgress,
@@ -166,6 +167,7 @@ def record_ready(claimed: Claim, outcome: Ready) -> bool:
 
 def open_service(order: Order, product: Ready, now: datetime, *, by_hand: bool = False) -> Service:
     """What the member owns from now on, for the term that he bought."""
+    notices.owe(order, NoticeKind.OPENED, "opening")
     return Service.objects.create(
         order=order,
         member_id=order.member_id,
@@ -221,20 +223,15 @@ def record_failed(claimed: Claim, error: str) -> bool:
     won = _close(claimed, AttemptOutcome.PERMANENT, error, state=OrderState.FAILED, last_error=error[:300])
     if won:
         OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.FAILED)
+        notices.owe_trouble(claimed.order, claimed.fence)
     return won
-
-
-def pause(attempts: int) -> timedelta:
-    """How long to wait after so many failed attempts: doubling, capped."""
-    base: timedelta = settings.ORDER_BACKOFF_BASE
-    cap: timedelta = settings.ORDER_BACKOFF_CAP
-    return min(base * float(2 ** max(0, attempts - 1)), cap)
 
 
 def _hand_over(claimed: Claim, outcome: AttemptOutcome, error: str) -> bool:
     won = _close(claimed, outcome, error, state=OrderState.NEEDS_ATTENTION, last_error=error[:300])
     if won:
         OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.NEEDS_ATTENTION)
+        notices.owe_trouble(claimed.order, claimed.fence)
     return won
 
 

@@ -25,9 +25,9 @@ from accounts.models import User
 from cards import audit
 from cards.choices import AuditAction
 
-from . import bulkhead, domains
+from . import bulkhead, domains, notices
+from .backoff import pause
 from .choices import OrderEventKind, SeenState, ServiceState
-from .fulfilment import pause
 from .models import OrderEvent, Service
 from .provisioning.base import Found, PermanentError, Provisioner, ProvisionerError, TransientError
 from .provisioning.registry import get_provisioner
@@ -203,6 +203,8 @@ def _record(claimed: Claim, kind: OrderEventKind | None = None, **changes: objec
     if mine.update(lease_until=None, **changes):
         if kind:
             note(claimed.service, kind)
+        if kind == OrderEventKind.SERVICE_STUCK:
+            notices.alert_staff(claimed.service.order, f"service {claimed.fence}")
         if kind == OrderEventKind.TERMINATED:
             domains.release(claimed.service.order_id)
         return True

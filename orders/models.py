@@ -15,7 +15,17 @@ from django.utils.translation import gettext_lazy as _
 from cards.choices import OSFamily, ProductType
 from cards.models import Batch, Card, Line
 
-from .choices import FINAL, GIVEN_UP, IN_FLIGHT, AttemptOutcome, OrderEventKind, OrderState, SeenState, ServiceState
+from .choices import (
+    FINAL,
+    GIVEN_UP,
+    IN_FLIGHT,
+    AttemptOutcome,
+    NoticeKind,
+    OrderEventKind,
+    OrderState,
+    SeenState,
+    ServiceState,
+)
 
 
 class Order(models.Model):
@@ -49,6 +59,7 @@ class Order(models.Model):
     hostname = models.CharField(_("host name"), max_length=253, blank=True)
     domain = models.CharField(_("domain"), max_length=253, blank=True)
     login = models.BinaryField(null=True)
+    language = models.CharField(max_length=16, blank=True)  # in which it was placed; mails go by it
     surcharge = models.DecimalField(_("Windows surcharge"), max_digits=12, decimal_places=2, default=Decimal(0))
     currency = models.CharField(max_length=3)
 
@@ -256,3 +267,42 @@ class DomainChange(models.Model):
 
     def __str__(self) -> str:
         return self.domain
+
+
+class Notice(models.Model):
+    """One e-mail that is owed, written in the transaction of what it tells; `orders.notices` sends it.
+
+    One for each `occasion` of its kind: the claim's fence, or the days and the end that a reminder speaks of. It is
+    mailed, due, or given up; what it says is read from the order when it is sent.
+    """
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="notices")
+    kind = models.CharField(max_length=16, choices=NoticeKind)
+    occasion = models.CharField(max_length=60)
+    expires_at = models.DateTimeField(null=True)  # of a reminder: the end it speaks of
+    days = models.PositiveSmallIntegerField(null=True)  # of a reminder: how long before it
+    created_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
+    mailed_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        verbose_name = _("e-mail notice")
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="notice_due")
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["order", "kind", "occasion"], name="notice_once_per_occasion"),
+            models.CheckConstraint(
+                condition=Q(mailed_at__isnull=True) | Q(next_attempt_at__isnull=True), name="notice_mailed_rests"
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind=NoticeKind.EXPIRING) | Q(expires_at__isnull=False, days__isnull=False),
+                name="notice_reminder_of_an_end",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.occasion}"

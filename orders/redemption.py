@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -308,6 +309,7 @@ def _place_order(
         next_attempt_at=at + settings.WAKE_GRACE,
         deadline=at + settings.ORDER_DEADLINE[batch.product_type],
         created_at=at,
+        language=member.language or ((get_language() or "") if who == member else ""),
     )
     _insert(order)
     OrderEvent.objects.create(order=order, kind=OrderEventKind.CREATED, actor=who, at=at)

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from accounts.wakeup import call_now
 
-from . import clean_up, domains, fulfilment, lifecycle, reconcile
+from . import clean_up, domains, fulfilment, lifecycle, notices, reconcile
 
 
 @shared_task
@@ -59,3 +59,16 @@ def set_domain(change_id: int) -> None:
 def sweep_domains() -> int:
     """Try every change of a domain that is due; returns how many."""
     return sum(call_now(set_domain, change_id) for change_id in domains.due_ids(settings.SWEEP_LIMIT))
+
+
+@shared_task
+def send_notice(notice_id: int) -> None:
+    """Mail one notice."""
+    notices.send(notice_id)
+
+
+@shared_task
+def sweep_notices() -> int:
+    """Owe the reminders whose day has come, and mail everything that is due; returns how many were called."""
+    notices.remind()
+    return sum(call_now(send_notice, notice_id) for notice_id in notices.due_ids(settings.SWEEP_LIMIT))

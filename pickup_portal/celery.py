@@ -21,6 +21,7 @@ def schedule_sweeps(sender: Celery, **kwargs: object) -> None:
     sender.conf.beat_schedule = {
         "sweep-orders": {"task": "orders.tasks.sweep_orders", "schedule": every, "options": {"expires": every}},
         "sweep-services": {"task": "orders.tasks.sweep_services", "schedule": 5 * every, "options": {"expires": every}},
+        "sweep-notices": {"task": "orders.tasks.sweep_notices", "schedule": 10.0, "options": {"expires": 10}},
         "sweep-domains": {"task": "orders.tasks.sweep_domains", "schedule": 15.0, "options": {"expires": 15}},
         "sweep-batches": {"task": "cards.tasks.sweep_batches", "schedule": every, "options": {"expires": every}},
         "heartbeat": {"task": "pickup_portal.tasks.heartbeat", "schedule": 10.0, "options": {"expires": 10}},

@@ -40,7 +40,7 @@ from cards.models import Batch, Card, CardUse, Image, Line, OperatingSystem, Ser
 from cards.vault import BatchVault
 from orders import fulfilment, redemption
 from orders.choices import OrderState, ServiceState
-from orders.models import Order, OrderEvent, ProvisioningAttempt, Service
+from orders.models import Notice, Order, OrderEvent, ProvisioningAttempt, Service
 from orders.provisioning.simulator import Simulator
 
 from . import demo
@@ -259,6 +259,7 @@ def _open_product(order: Order, ends: str) -> None:
 def _date_back(order: Order, at: datetime) -> None:
     """Shift everything that this redemption wrote to `at`; a product whose term has passed is shown as terminated."""
     shift = at - order.created_at
+    Notice.objects.filter(order=order).update(mailed_at=at, next_attempt_at=None)  # told long ago
     shifted = [
         (Order.objects.filter(pk=order.pk), ["created_at", "opened_at", "deadline"]),
         (OrderEvent.objects.filter(order=order), ["at"]),

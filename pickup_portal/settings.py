@@ -201,6 +201,9 @@ SERVICE_TERMINATE_AFTER = {
     "virtual_host": timedelta(days=env.int("TERMINATE_VIRTUAL_HOST_DAYS", 0)),
     "bare_metal": timedelta(days=env.int("TERMINATE_BARE_METAL_DAYS", 0)),
 }
+# E-mails about orders: reminders so many days before a service ends, and whom to tell when one needs a person.
+REMIND_DAYS = env.list("REMIND_DAYS", cast=int, default=[30, 7, 1])
+ORDER_ALERT_EMAILS = env.list("ORDER_ALERT_EMAILS", default=[])
 SERVICE_CHECK_INTERVAL = timedelta(minutes=env.int("SERVICE_CHECK_MINUTES", 360))  # how often a provider is asked
 SWEEP_INTERVAL = timedelta(seconds=env.int("SWEEP_SECONDS", 2))
 SWEEP_LIMIT = env.int("SWEEP_LIMIT", 20)  # most orders of one provisioner published by one sweep
@@ -248,6 +251,7 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = env.str("MFA_TOTP_ISSUER", "Pickup cards")
 EMAIL_CONFIG = env.email_url("EMAIL_URL", "consolemail://" if PRODUCTION else f"filemail:///{DATA_DIR / 'mail'}")
 vars().update(EMAIL_CONFIG)
+EMAIL_TIMEOUT = 10  # seconds; a mail server that hangs must not hold a worker
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "pickup cards <cards@localhost>")
 # Wrong codes: a person's round of tries, then a wait that doubles with every round; two quiet days and it is forgotten.
 # While his address block or the whole portal has had too many in a window, rounds are short (accounts/throttle.py).

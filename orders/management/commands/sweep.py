@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from cards import generation
 from cards.choices import BatchStatus
 from cards.models import Batch
-from orders import clean_up, fulfilment, lifecycle, reconcile
+from orders import clean_up, domains, fulfilment, lifecycle, notices, reconcile
 from orders.choices import IN_FLIGHT
 from orders.command import OrderCommand
 from orders.models import Order
@@ -20,7 +20,7 @@ from orders.models import Order
 class Command(OrderCommand):
     help = (
         "Generate the cards of half-made batches, run the orders that are due, and carry out what was decided about "
-        "services or see how they stand, in this process, without Celery. "
+        "services or see how they stand, send the mails that are owed, in this process, without Celery. "
         "--drain goes on until nothing is in flight and fails if --timeout passes first."
     )
 
@@ -32,7 +32,7 @@ class Command(OrderCommand):
     def run(self, *, limit: int, drain: bool, timeout: float, **options: Any) -> dict[str, Any]:
         end = time.monotonic() + timeout
         batches, orders = finish_batches(), fulfilment.sweep_inline(limit)
-        services = lifecycle.sweep_inline(limit) + reconcile.check_inline(limit)
+        services = lifecycle.sweep_inline(limit) + reconcile.check_inline(limit) + domains.sweep_inline(limit)
         clean_up.sweep_inline(limit)
         while drain and (in_flight() or half_made()):
             if time.monotonic() >= end:
@@ -41,11 +41,18 @@ class Command(OrderCommand):
                 )
             time.sleep(0.2)
             batches, orders = batches + finish_batches(), orders + fulfilment.sweep_inline(limit)
-        return {"batches": batches, "orders": orders, "services": services, "in_flight": in_flight()}
+        mails = notices.send_due(limit)
+        return {
+            "batches": batches,
+            "orders": orders,
+            "services": services,
+            "mails": mails,
+            "in_flight": in_flight(),
+        }
 
     def lines(self, result: dict[str, Any]) -> Iterable[str]:
         yield f"{result['batches']} batches finished, {result['orders']} orders run, {result['in_flight']} in flight."
-        yield f"{result['services']} services changed or looked at."
+        yield f"{result['services']} services changed or looked at, {result['mails']} mails sent."
 
 
 def finish_batches() -> int:
