@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .choices import (
-    AuditAction,
     BatchShown,
     BatchStatus,
     CardStatus,
@@ -24,6 +23,9 @@ from .choices import (
     ValidityKind,
     WindowsPolicy,
 )
+from .trail import AuditEvent as AuditEvent
+from .trail import AuditHead as AuditHead
+from .trail import AuditSeal as AuditSeal
 
 USE_COUNT_SLOTS = 16
 OWN_CODE_BITS = 120  # a code of ours: 24 random symbols of 32
@@ -379,24 +381,3 @@ class UseCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.batch_id}/{self.slot}: {self.used}"
-
-
-class AuditEvent(models.Model):
-    """Append-only: who did what to which batch or card, from where. `detail` holds counts and reasons, never a code."""
-
-    action = models.CharField(_("action"), max_length=32, choices=AuditAction)
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
-    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, null=True, related_name="audit_events")
-    card = models.ForeignKey(Card, on_delete=models.PROTECT, null=True, related_name="audit_events")
-    detail = models.JSONField(_("details"), default=dict)
-    address = models.GenericIPAddressField(_("address"), null=True)
-    at = models.DateTimeField(_("time"), default=timezone.now)
-
-    class Meta:
-        verbose_name = _("audit event")
-        verbose_name_plural = _("audit trail")
-        ordering = ["-id"]
-        permissions = [("view_audit_trail", "Can read the audit trail")]
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.at:%F %T}"

@@ -1,8 +1,9 @@
 """Keys, sealing and the look-up index.
 
-Three secrets, all outside the database: master keys wrap one data key per batch; the index key makes the look-up
-value of a code; access keys seal what a member logs in to his product with. AES-256-GCM with random 96-bit nonces
-throughout; the associated data ties a ciphertext to its row.
+Four secrets, all outside the database: master keys wrap one data key per batch; the index key makes the look-up
+value of a code; access keys seal what a member logs in to his product with; audit keys seal the audit trail.
+AES-256-GCM with random 96-bit nonces throughout; the associated data ties a ciphertext to its row. Keyed hashes are
+HMAC-SHA256.
 """
 
 from __future__ import annotations
@@ -168,6 +169,24 @@ def initial_password(order_key: UUID) -> str:
     key = next(iter(parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).values()))
     digest = hmac.digest(key, b"initial-password" + order_key.bytes, "sha256")
     return "Pk-" + "".join(ALPHABET[byte & 31] for byte in digest[:20]).lower() + "7"
+
+
+def audit_mark(body: bytes) -> bytes:
+    """The keyed hash an audit event is born with. Its key comes from the index key, which every process has."""
+    return hmac.digest(hmac.digest(_index_key(), b"audit mark", "sha256"), body, "sha256")
+
+
+def newest_audit_key() -> str:
+    """The id of the key that seals new links of the audit chain."""
+    return next(iter(parse_keys("AUDIT_KEYS", settings.AUDIT_KEYS)))
+
+
+def audit_seal(key_id: str, body: bytes) -> bytes:
+    """The keyed hash of a link of the audit chain. Raises KeyUnavailable."""
+    key = parse_keys("AUDIT_KEYS", settings.AUDIT_KEYS).get(key_id)
+    if key is None:
+        raise KeyUnavailable(key_id)
+    return hmac.digest(key, body, "sha256")
 
 
 def _decrypt(cipher: AESGCM, body: bytes, identity: bytes, key_id: str) -> bytes:

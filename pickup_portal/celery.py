@@ -24,5 +24,7 @@ def schedule_sweeps(sender: Celery, **kwargs: object) -> None:
         "sweep-notices": {"task": "orders.tasks.sweep_notices", "schedule": 10.0, "options": {"expires": 10}},
         "sweep-domains": {"task": "orders.tasks.sweep_domains", "schedule": 15.0, "options": {"expires": 15}},
         "sweep-batches": {"task": "cards.tasks.sweep_batches", "schedule": every, "options": {"expires": every}},
+        "seal-audit": {"task": "cards.tasks.seal_audit_trail", "schedule": every, "options": {"expires": every}},
+        "seal-stragglers": {"task": "cards.tasks.seal_audit_trail", "schedule": 600.0, "args": (True,)},
         "heartbeat": {"task": "pickup_portal.tasks.heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     }

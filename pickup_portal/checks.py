@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from . import embedded
 
 KEY_BYTES = 32
-_KEY_RINGS = ("CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS")
+_KEY_RINGS = ("CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS", "AUDIT_KEYS")
 _ONE_KEY = ("CARD_INDEX_KEY",)
 _MAKE_A_KEY = (
     'A key is "id:secret"; make the secret with: '
@@ -26,7 +26,7 @@ _MAKE_A_KEY = (
 
 @register(Tags.security)
 def check_keys(**kwargs: Any) -> list[CheckMessage]:
-    """The three key settings are well formed. Messages name the setting and the key's id, never the secret."""
+    """The key settings are well formed. Messages name the setting and the key's id, never the secret."""
     return [message for name in _KEY_RINGS for message in _check_key_ring(name)]
 
 

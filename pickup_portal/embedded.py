@@ -26,17 +26,22 @@ def broker_socket(data_dir: Path) -> Path:
 def load_or_create_keys(data_dir: Path) -> dict[str, str]:
     """Development keys of this data directory, made on first use: {"SECRET_KEY": ..., "CARD_MASTER_KEYS": ..., ...}.
 
-    The file is created with mode 600 and O_EXCL, so that two processes starting together agree on one set.
+    Each file is created with mode 600 and linked into place, so that two processes starting together agree on one
+    set. The audit keys have a file of their own: directories made before there were any gain them.
     """
-    path = data_dir / "keys.json"
+    cards = {
+        "SECRET_KEY": "embedded-" + secrets.token_urlsafe(50),
+        "CARD_MASTER_KEYS": "embedded1:" + _random_key(),
+        "CARD_INDEX_KEY": "embedded:" + _random_key(),
+        "ACCESS_KEYS": "embedded1:" + _random_key(),
+    }
+    audit = {"AUDIT_KEYS": "embedded1:" + _random_key()}
+    return _load_or_create(data_dir / "keys.json", cards) | _load_or_create(data_dir / "audit_keys.json", audit)
+
+
+def _load_or_create(path: Path, keys: dict[str, str]) -> dict[str, str]:
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
-        keys = {
-            "SECRET_KEY": "embedded-" + secrets.token_urlsafe(50),
-            "CARD_MASTER_KEYS": "embedded1:" + _random_key(),
-            "CARD_INDEX_KEY": "embedded:" + _random_key(),
-            "ACCESS_KEYS": "embedded1:" + _random_key(),
-        }
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}.tmp")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(keys, indent=1))

@@ -15,27 +15,41 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum, Window
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Abs, Coalesce
 from django.utils import timezone
 
 from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry
-from cards.choices import BatchStatus, CardStatus
-from cards.models import Batch, Card, CardUse, Replacement
-from orders.choices import IN_FLIGHT, OrderState
-from orders.models import Order, Service
+from cards import chain
+from cards.choices import AuditAction, BatchStatus, CardStatus
+from cards.models import AuditEvent, Batch, Card, CardUse, Replacement
+from orders.choices import IN_FLIGHT, OrderEventKind, OrderState
+from orders.models import Order, OrderEvent, Service
 
 HALF_A_CENT = Decimal("0.005")  # SQLite adds decimals as floating point
 STALLED = timedelta(minutes=10)
+UNSEALED = timedelta(minutes=10)
 
 Breaches = QuerySet[Any, Any]
+EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Invariant:
+    """`breaches` finds the rows that break the promise; where no query can, it lists what is wrong in words."""
+
     name: str
     promise: str
-    breaches: Callable[[], Breaches]
+    breaches: Callable[[], Breaches | list[str]]
+
+    def check(self) -> tuple[int, list[Any]]:
+        """(how many breaches, the first of them: primary keys or words)."""
+        found = self.breaches()
+        if isinstance(found, list):
+            return len(found), found[:EXAMPLES]
+        count = found.count()
+        return count, list(found.values_list("pk", flat=True)[:EXAMPLES]) if count else []
 
 
 def used_cards() -> QuerySet[Card]:
@@ -159,6 +173,51 @@ def surcharge_not_charged() -> Breaches:
     return off.filter(gap__gte=HALF_A_CENT).order_by("pk")
 
 
+def ledger_negative() -> Breaches:
+    return LedgerEntry.objects.filter(balance_after__lt=0).order_by("pk")
+
+
+def snapshot_off() -> Breaches:
+    """What an order promises is what its batch sold."""
+    sold = ("product_type", "line", "spec", "term_months", "currency")
+    return Order.objects.exclude(**{name: F(f"batch__{name}") for name in sold}).order_by("pk")
+
+
+def order_without_beginning() -> Breaches:
+    placed = OrderEvent.objects.filter(order=OuterRef("pk"), kind=OrderEventKind.CREATED)
+    return Order.objects.filter(~Exists(placed)).order_by("pk")
+
+
+def use_without_audit() -> Breaches:
+    redeemed = AuditEvent.objects.filter(action=AuditAction.REDEEM, card=OuterRef("card"), batch=OuterRef("batch"))
+    same = redeemed.annotate(order=KeyTextTransform("order", "detail")).filter(order=OuterRef("order_number"))
+    return CardUse.objects.filter(~Exists(same)).order_by("pk")
+
+
+def batch_without_audit() -> Breaches:
+    made = AuditEvent.objects.filter(
+        action__in=[AuditAction.CREATE_BATCH, AuditAction.IMPORT_BATCH], batch=OuterRef("pk")
+    )
+    return Batch.objects.filter(~Exists(made)).order_by("pk")
+
+
+def chain_broken() -> list[str]:
+    return [
+        f"link {found.position}{f' (event {found.event_id})' if found.event_id else ''}: {found.what}"
+        for found in chain.verify()
+    ]
+
+
+def event_not_genuine() -> list[str]:
+    """The links vouch for the events they hold; here are the others, and copies of any."""
+    invented = [f"event {event.pk}: not written by the portal" for event in chain.forged()]
+    return invented + [f"events {ids}: copies of one" for ids in chain.copied()]
+
+
+def events_left_unsealed() -> Breaches:
+    return chain.unsealed().filter(at__lt=timezone.now() - UNSEALED)
+
+
 def overdue_unattended() -> Breaches:
     """Past its deadline the sweep hands an order to staff; one lease and a few sweeps later nothing is left."""
     late = timezone.now() - settings.ORDER_LEASE - 5 * settings.SWEEP_INTERVAL - timedelta(minutes=1)
@@ -169,6 +228,15 @@ def stalled_batches() -> Breaches:
     return Batch.objects.filter(
         status=BatchStatus.GENERATING, progress_at__lt=timezone.now() - STALLED - settings.GENERATION_STALLED_AFTER
     ).order_by("pk")
+
+
+def anchored(noted: str) -> Invariant:
+    """That the chain still holds a link that was noted outside the database."""
+    return Invariant(
+        "anchor",
+        "The audit chain holds the link that was noted.",
+        lambda: [wrong] if (wrong := chain.misses(noted)) else [],
+    )
 
 
 INVARIANTS = [
@@ -190,7 +258,15 @@ INVARIANTS = [
     Invariant("order-service", "Every active order has its service.", active_without_service),
     Invariant("service-order", "Every service belongs to an active order.", service_without_active_order),
     Invariant("ledger", "Every balance is the sum of its entries.", ledger_off),
+    Invariant("ledger-negative", "No balance was ever negative.", ledger_negative),
     Invariant("surcharge", "Every surcharge was charged once, as much as the order says.", surcharge_not_charged),
+    Invariant("snapshot", "Every order promises what its batch sold.", snapshot_off),
+    Invariant("order-event", "Every order's timeline begins with its placing.", order_without_beginning),
+    Invariant("audit-use", "Every use of a card is in the audit trail.", use_without_audit),
+    Invariant("audit-batch", "The making of every batch is in the audit trail.", batch_without_audit),
+    Invariant("audit-chain", "The chain over the audit trail holds from its first link to its last.", chain_broken),
+    Invariant("audit-marks", "Every audit event was written by the portal, once.", event_not_genuine),
+    Invariant("audit-sealed", "No audit event is left out of the chain for long.", events_left_unsealed),
     Invariant("deadline", "No order is in flight past its deadline, unattended.", overdue_unattended),
     Invariant("stalled", "No batch has stopped growing half made.", stalled_batches),
 ]

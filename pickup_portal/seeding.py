@@ -33,7 +33,7 @@ from accounts.actions import record_entry
 from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry, User
 from accounts.wakeup import muted
-from cards import actions, generation
+from cards import actions, chain, generation
 from cards.actions import Validity, add_months
 from cards.choices import CardStatus, ProductType
 from cards.models import Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
@@ -84,6 +84,7 @@ def seed() -> None:
                 _use_card(happening, at)
         for batch in demo.BATCHES:
             _close_batch(batch, staff)
+        chain.seal_new_events(everything=True)
         User.objects.filter(pk=staff.pk).update(is_active=True)
 
 

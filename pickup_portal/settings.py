@@ -27,7 +27,7 @@ PORTAL_ENV = env.str("PORTAL_ENV", "development")  # development | production
 PRODUCTION = PORTAL_ENV == "production"
 DEBUG = env.bool("DEBUG", False)
 DATA_DIR = Path(env.str("PORTAL_DATA_DIR", str(BASE_DIR / "var"))).resolve()
-_KEY_NAMES = ("SECRET_KEY", "CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS")
+_KEY_NAMES = ("SECRET_KEY", "CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS", "AUDIT_KEYS")
 if PRODUCTION:
     _keys: dict[str, str] = {}
 elif all(env.str(name, "") for name in _KEY_NAMES):
@@ -40,6 +40,7 @@ SECRET_KEY = env.str("SECRET_KEY", _keys.get("SECRET_KEY", "missing"))
 CARD_MASTER_KEYS = env.str("CARD_MASTER_KEYS", _keys.get("CARD_MASTER_KEYS", ""))
 CARD_INDEX_KEY = env.str("CARD_INDEX_KEY", _keys.get("CARD_INDEX_KEY", ""))
 ACCESS_KEYS = env.str("ACCESS_KEYS", _keys.get("ACCESS_KEYS", ""))
+AUDIT_KEYS = env.str("AUDIT_KEYS", _keys.get("AUDIT_KEYS", ""))
 
 # Which pages this process serves: members | staff | all.
 PORTAL_SURFACE = env.str("PORTAL_SURFACE", "all")

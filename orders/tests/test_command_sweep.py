@@ -30,17 +30,17 @@ def pending_order() -> Order:
 
 def test_due_orders_are_opened_without_a_worker(plane: Simulator) -> None:  # noqa: F811
     order = pending_order()
-    assert run_json("sweep") == {"batches": 0, "orders": 1, "services": 0, "mails": 1, "in_flight": 0}
+    assert run_json("sweep") == {"batches": 0, "orders": 1, "services": 0, "mails": 1, "in_flight": 0, "sealed": 2}
     order.refresh_from_db()
     assert (order.state, order.service.external_id) == ("active", plane.resources()[0].external_id)
-    assert run_json("sweep") == {"batches": 0, "orders": 0, "services": 0, "mails": 0, "in_flight": 0}
+    assert run_json("sweep") == {"batches": 0, "orders": 0, "services": 0, "mails": 0, "in_flight": 0, "sealed": 0}
     assert len(plane.resources()) == 1
 
 
 def test_an_order_that_is_not_due_waits(plane: Simulator) -> None:  # noqa: F811
     order = pending_order()
     Order.objects.filter(pk=order.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
-    assert run_json("sweep") == {"batches": 0, "orders": 0, "services": 0, "mails": 0, "in_flight": 1}
+    assert run_json("sweep") == {"batches": 0, "orders": 0, "services": 0, "mails": 0, "in_flight": 1, "sealed": 2}
     assert plane.resources() == []
 
 
@@ -62,7 +62,7 @@ def test_half_made_batches_become_whole(plane: Simulator) -> None:  # noqa: F811
 def test_drain_goes_on_until_nothing_is_in_flight(plane: Simulator) -> None:  # noqa: F811
     order = pending_order()
     Order.objects.filter(pk=order.pk).update(next_attempt_at=timezone.now() + timedelta(seconds=0.4))
-    done = {"batches": 0, "orders": 1, "services": 0, "mails": 1, "in_flight": 0}
+    done = {"batches": 0, "orders": 1, "services": 0, "mails": 1, "in_flight": 0, "sealed": 2}
     assert run_json("sweep", "--drain", "--timeout", 20) == done
 
 

@@ -18,13 +18,15 @@ from accounts.models import LedgerEntry
 from accounts.tests.commands import run
 from accounts.tests.factories import UserFactory
 from accounts.wakeup import muted
-from cards import actions, changes, generation, replacement
+from cards import actions, audit, chain, changes, generation, replacement
 from cards.actions import Validity
-from cards.models import Batch, Card, CardUse, Replacement, UseCount
+from cards.choices import AuditAction
+from cards.models import AuditEvent, AuditSeal, Batch, Card, CardUse, Replacement, UseCount
 from cards.tests.factories import make_batch
+from cards.tests.superuser import past_constraint, past_triggers
 from orders import actions as order_actions
 from orders.choices import OrderState
-from orders.models import Order, Service
+from orders.models import Order, OrderEvent, Service
 from orders.tests.cast import place_order, put_into
 from orders.tests.simulated import plane  # noqa: F401  (a fixture)
 from pickup_portal.invariants import INVARIANTS
@@ -110,6 +112,69 @@ def stall(order: Order) -> None:
     Batch.objects.filter(pk=order.batch_id).update(status="generating", progress_at=long_ago)
 
 
+def promise_more(order: Order) -> None:
+    Order.objects.filter(pk=order.pk).update(spec={"cpu_cores": 64})
+
+
+def owe(order: Order) -> None:
+    """With the constraint lifted."""
+    with past_constraint(LedgerEntry, "ledger_never_negative"):
+        LedgerEntry.objects.filter(member=order.member).update(amount=-5, balance_after=-5)
+
+
+def lose_beginning(order: Order) -> None:
+    OrderEvent.objects.filter(order=order, kind="created").delete()
+
+
+def lose_event(order: Order, action: str) -> None:
+    with past_triggers():
+        AuditEvent.objects.filter(action=action).delete()
+
+
+def lose_redeem_event(order: Order) -> None:
+    lose_event(order, "redeem")
+
+
+def lose_create_event(order: Order) -> None:
+    lose_event(order, "create_batch")
+
+
+def lose_linked_event(order: Order) -> None:
+    event = audit.record(AuditAction.DOWNLOAD)
+    chain.seal_new_events()
+    with past_triggers():
+        AuditSeal.objects.filter(event=event).delete()
+        AuditEvent.objects.filter(pk=event.pk).delete()
+
+
+def change_event(order: Order) -> None:
+    chain.seal_new_events()
+    with past_triggers():
+        AuditEvent.objects.filter(action="redeem").update(address="192.0.2.66")
+
+
+def change_event_not_linked(order: Order) -> None:
+    with past_triggers():
+        AuditEvent.objects.filter(action="redeem").update(address="192.0.2.66")
+
+
+def invent_event(order: Order) -> None:
+    AuditEvent.objects.create(action=AuditAction.RETURN_CARD, mark=b"y" * 40)
+
+
+def copy_event(order: Order) -> None:
+    copy = AuditEvent.objects.get(action="redeem")
+    copy.pk = None
+    copy.save(force_insert=True)
+
+
+def forget_sealing(order: Order) -> None:
+    event = audit.record(AuditAction.DOWNLOAD)
+    event.at = timezone.now() - timedelta(minutes=11)
+    with past_triggers():
+        AuditEvent.objects.filter(pk=event.pk).update(at=event.at, mark=audit.mark_of(event, b"12345678"))
+
+
 BREAKAGES: list[tuple[Callable[[Order], None], set[str]]] = [
     (lose_use, {"card-use", "order-card"}),
     (move_use, {"card-use"}),
@@ -127,6 +192,17 @@ BREAKAGES: list[tuple[Callable[[Order], None], set[str]]] = [
     (forget_charge, {"surcharge"}),
     (leave_behind, {"deadline"}),
     (stall, {"stalled"}),
+    (promise_more, {"snapshot"}),
+    (owe, {"ledger-negative"}),
+    (lose_beginning, {"order-event"}),
+    (lose_redeem_event, {"audit-use"}),
+    (lose_create_event, {"audit-batch"}),
+    (lose_linked_event, {"audit-chain"}),
+    (change_event, {"audit-chain"}),
+    (change_event_not_linked, {"audit-marks"}),
+    (invent_event, {"audit-marks"}),
+    (copy_event, {"audit-marks"}),
+    (forget_sealing, {"audit-sealed"}),
 ]
 # card-order needs a used card without order, no-ciphertext a check constraint lifted; see below.
 
@@ -147,8 +223,40 @@ def test_a_breach_is_found(order: Order, break_it: Callable[[Order], None], expe
 def test_a_used_card_without_order_is_found(order: Order) -> None:
     card = Card.objects.get(batch=order.batch_id, serial=3)
     actions.use_card(card=card, member=order.member, order_number="LOST0-ORDER", at=timezone.now())
-    with pytest.raises(CommandError, match=r"Broken: card-order, use-order\."):
+    with pytest.raises(CommandError, match=r"Broken: card-order, use-order, audit-use\."):
         run("check_invariants")
+
+
+def test_a_code_kept_by_a_used_card_is_found(order: Order) -> None:
+    with past_constraint(Card, "card_used_ties"):
+        Card.objects.filter(pk=order.card_id).update(sealed=b"still here")
+        with pytest.raises(CommandError, match=r"Broken: no-ciphertext\."):
+            run("check_invariants")
+        Card.objects.filter(pk=order.card_id).update(sealed=None)
+
+
+def test_every_invariant_was_broken_by_a_test() -> None:
+    broken = set[str]().union(*(names for _break_it, names in BREAKAGES))
+    assert broken | {"card-order", "no-ciphertext"} == {invariant.name for invariant in INVARIANTS}
+
+
+def test_a_break_of_the_chain_is_said_in_words(order: Order) -> None:
+    change_event(order)
+    out = io.StringIO()
+    with pytest.raises(CommandError):
+        call_command("check_invariants", stdout=out)
+    event = AuditEvent.objects.get(action="redeem")
+    assert f"link 2 (event {event.pk}): the event was changed" in out.getvalue()
+
+
+def test_an_anchor_noted_outside_is_compared(order: Order) -> None:
+    chain.seal_new_events()
+    noted = chain.anchor()
+    assert "BROKEN" not in run("check_invariants", "--anchor", noted)
+    with pytest.raises(CommandError, match=r"Broken: anchor\."):
+        run("check_invariants", "--anchor", "2:" + "0" * 64)
+    with pytest.raises(CommandError, match=r"Broken: anchor\."):
+        run("check_invariants", "--anchor", "9:" + noted.partition(":")[2])
 
 
 def test_the_breach_is_counted_with_examples(order: Order) -> None:

@@ -38,6 +38,7 @@ def production(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings.CARD_MASTER_KEYS = f"{a_key('b')} {a_key('a')}"
     settings.CARD_INDEX_KEY = a_key()
     settings.ACCESS_KEYS = a_key()
+    settings.AUDIT_KEYS = a_key()
     monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:6379/0"
     settings.ALLOWED_HOSTS = ["cards.example.com"]
@@ -141,6 +142,7 @@ def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) 
         CARD_MASTER_KEYS=a_key(),
         CARD_INDEX_KEY=a_key(),
         ACCESS_KEYS=a_key(),
+        AUDIT_KEYS=a_key(),
         ALLOWED_HOSTS="cards.example.com",
         DATABASE_URL="postgres://portal:secret@127.0.0.1:1/portal",
         CELERY_BROKER_URL="redis://127.0.0.1:1/0",

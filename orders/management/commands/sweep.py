@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from cards import generation
+from cards import chain, generation
 from cards.choices import BatchStatus
 from cards.models import Batch
 from orders import clean_up, domains, fulfilment, lifecycle, notices, reconcile
@@ -20,7 +20,8 @@ from orders.models import Order
 class Command(OrderCommand):
     help = (
         "Generate the cards of half-made batches, run the orders that are due, and carry out what was decided about "
-        "services or see how they stand, send the mails that are owed, in this process, without Celery. "
+        "services or see how they stand, send the mails that are owed, seal the audit trail, in this process, without "
+        "Celery. "
         "--drain goes on until nothing is in flight and fails if --timeout passes first."
     )
 
@@ -48,11 +49,13 @@ class Command(OrderCommand):
             "services": services,
             "mails": mails,
             "in_flight": in_flight(),
+            "sealed": chain.seal_new_events(everything=True),
         }
 
     def lines(self, result: dict[str, Any]) -> Iterable[str]:
         yield f"{result['batches']} batches finished, {result['orders']} orders run, {result['in_flight']} in flight."
         yield f"{result['services']} services changed or looked at, {result['mails']} mails sent."
+        yield f"{result['sealed']} audit events linked into the chain."
 
 
 def finish_batches() -> int:
