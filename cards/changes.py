@@ -15,7 +15,7 @@ from accounts.wakeup import call_after_commit
 from . import audit
 from .actions import Validity, add_months
 from .choices import AuditAction, BatchStatus, ValidityKind
-from .exceptions import BadBatch, BatchExpired, NothingToChange, NotWhole, OnlyLater, WasCancelled
+from .exceptions import BadBatch, BatchExpired, ChangedMeanwhile, NotGenerating, NotWhole, OnlyLater, WasCancelled
 from .models import Batch
 from .tasks import generate_batch
 
@@ -64,11 +64,11 @@ def cancel_batch(*, batch: Batch, actor: User | None, reason: str = "", address:
 
     A batch of which nothing was issued is CANCELLED for good: none of its cards was ever handed out or can be picked
     up. If cards were being added to an issued batch, those made so far are issued and the batch is whole at that size.
-    Raises NothingToChange when nothing is being generated.
+    Raises NotGenerating.
     """
     row = _locked(batch)
     if row.status != BatchStatus.GENERATING:
-        raise NothingToChange
+        raise NotGenerating
     asked = row.quantity
     if row.issued:
         row.status, row.quantity, row.issued = BatchStatus.READY, row.generated, row.generated
@@ -100,14 +100,14 @@ def add_cards(
     """Have `count` more cards generated, with the serials that follow. Those before them stay good meanwhile.
 
     `was` is the quantity that the caller saw: of two calls that saw the same one, the second is refused, so that a
-    double submit adds once. Raises NothingToChange then, NotWhole while cards are being made, BatchExpired,
+    double submit adds once. Raises ChangedMeanwhile then, NotWhole while cards are being made, BatchExpired,
     WasCancelled, or BadBatch when the batch would grow past the limit.
     """
     row = _locked(batch)
     if row.status == BatchStatus.CANCELLED:
         raise WasCancelled
     if was is not None and row.quantity != was:
-        raise NothingToChange
+        raise ChangedMeanwhile
     if row.status == BatchStatus.GENERATING:
         raise NotWhole
     if row.expires_at <= timezone.now():

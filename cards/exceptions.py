@@ -40,6 +40,16 @@ class OnlyLater(CardError):
         return _("The validity can only be extended: choose a day after the last valid day.")
 
 
+class NotGenerating(CardError):
+    def __str__(self) -> str:
+        return _("No cards of this batch are being generated.")
+
+
+class ChangedMeanwhile(CardError):
+    def __str__(self) -> str:
+        return _("The batch has changed since this page was opened. Nothing was done; please look again.")
+
+
 class BatchExpired(CardError):
     def __str__(self) -> str:
         return _("This batch has expired. Extend its validity first.")

@@ -1,4 +1,4 @@
-"""A new code for a lost or leaked card (see docs/decisions/014).
+"""A new code for a lost or leaked card (see docs/decisions/017).
 
 1. Lock the old card, then its batch: the order in which a redemption locks them.
 2. Make the old card void: DISABLED for ever, its ciphertext gone.

@@ -15,7 +15,16 @@ from accounts.tests.commands import run, run_json
 from accounts.tests.factories import UserFactory
 from accounts.wakeup import muted
 from cards import actions, changes, exports, generation
-from cards.exceptions import BadBatch, BatchExpired, CardError, NothingToChange, NotWhole, OnlyLater, WasCancelled
+from cards.exceptions import (
+    BadBatch,
+    BatchExpired,
+    CardError,
+    ChangedMeanwhile,
+    NotGenerating,
+    NotWhole,
+    OnlyLater,
+    WasCancelled,
+)
 from cards.models import AuditEvent, Batch
 from cards.tasks import generate_batch, sweep_batches
 from cards.tests.factories import codes_of, make_batch
@@ -105,7 +114,7 @@ def test_a_batch_given_up_is_nothing_and_stays_nothing() -> None:
 
 def test_a_whole_batch_cannot_be_given_up() -> None:
     batch, _codes = make_batch()
-    refused(NothingToChange, changes.cancel_batch, batch)
+    refused(NotGenerating, changes.cancel_batch, batch)
 
 
 # --- More cards -----------------------------------------------------------------------------------------------------
@@ -139,10 +148,10 @@ def test_of_two_submits_of_one_form_the_second_adds_nothing() -> None:
     stale = Batch.objects.get(pk=batch.pk)
     with muted():
         changes.add_cards(batch=batch, count=5, was=4, actor=None)
-    refused(NothingToChange, changes.add_cards, stale, count=5, was=4)
+    refused(ChangedMeanwhile, changes.add_cards, stale, count=5, was=4)
     refused(NotWhole, changes.add_cards, stale, count=5)
     generation.run_to_end(batch.pk)
-    refused(NothingToChange, changes.add_cards, stale, count=5, was=4)
+    refused(ChangedMeanwhile, changes.add_cards, stale, count=5, was=4)
     assert_whole(batch)
 
 
@@ -195,7 +204,7 @@ def test_commands(staff: User) -> None:
     assert (facts["quantity"], facts["issued"]) == (3, 3)
     facts = run_json("add_cards", batch.pk, 2, "--wait", *by)
     assert (facts["quantity"], facts["issued"]) == (5, 5)
-    with pytest.raises(CommandError, match="Nothing was changed"):
+    with pytest.raises(CommandError, match="No cards of this batch are being generated"):
         run("cancel_batch", batch.pk, *by)
     growing = order_batch(3)
     assert run_json("cancel_batch", growing.pk, *by)["status"] == "cancelled"
