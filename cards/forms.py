@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from . import catalog
 from .actions import Validity
 from .choices import BatchShown, CardStatus, ProductType, WindowsPolicy
-from .models import Line
+from .models import Batch, Line
 
 TERM_CHOICES = (1, 3, 6, 12, 24, 36)
 LONGEST_MONTHS = 120
@@ -90,6 +90,8 @@ class BatchForm(forms.Form):
 
     `request_token` makes a double submit harmless: the action returns the batch that already carries it.
     """
+
+    PERIODS = ("12", "24")  # the choices of `validity` that are a number of months
 
     request_token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
     name = forms.CharField(label=_("Card name"), max_length=100)
@@ -185,6 +187,37 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         label=_("Reason"), required=False, max_length=200, help_text=_("Recorded in the audit trail.")
     )
+
+
+class ExtendForm(forms.Form):
+    """Until when, and why."""
+
+    last_day = forms.DateField(
+        label=_("Last valid day"),
+        help_text=_("The cards are good until the end of that day."),
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+    )
+    reason = forms.CharField(label=_("Reason"), max_length=200, help_text=_("Recorded in the audit trail."))
+
+    def __init__(self, *args: Any, batch: Batch, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        later = batch.last_day.date() + timedelta(days=1)
+        self.fields["last_day"].widget.attrs["min"] = max(later, timezone.localdate()).isoformat()
+
+
+class AddCardsForm(ReasonForm):
+    """How many more. `was` is the quantity the page showed, so that a double submit adds once."""
+
+    count = forms.IntegerField(label=_("Further cards"), min_value=1)
+    was = forms.IntegerField(widget=forms.HiddenInput)
+    field_order = ["count", "reason", "was"]
+
+    def __init__(self, *args: Any, batch: Batch, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        most = max(settings.BATCH_MAX_QUANTITY - batch.quantity, 0)
+        self.fields["count"].widget.attrs |= {"max": most}
+        self.fields["count"].help_text = _("At most %(most)s cards.") % {"most": f"{most:,}"}
+        self.fields["was"].initial = batch.quantity
 
 
 class DownloadForm(forms.Form):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import batches, create, download, switch, usage
+from .views import batches, changes, create, download, switch, usage
 
 app_name = "staff"
 
@@ -16,8 +16,11 @@ urlpatterns = [
     path("cards/<int:pk>/", batches.batch_detail, name="batch-detail"),
     path("cards/<int:pk>/progress/", batches.batch_progress, name="batch-progress"),
     path("cards/<int:pk>/download/", download.batch_download, name="batch-download"),
-    path("cards/<int:pk>/disable/", switch.batch_disable, name="batch-disable"),
-    path("cards/<int:pk>/enable/", switch.batch_enable, name="batch-enable"),
-    path("cards/<int:pk>/<int:serial>/disable/", switch.card_disable, name="card-disable"),
-    path("cards/<int:pk>/<int:serial>/enable/", switch.card_enable, name="card-enable"),
+    path("cards/<int:pk>/disable/", switch.batch_switch, {"disable": True}, name="batch-disable"),
+    path("cards/<int:pk>/enable/", switch.batch_switch, {"disable": False}, name="batch-enable"),
+    path("cards/<int:pk>/extend/", changes.batch_extend, name="batch-extend"),
+    path("cards/<int:pk>/add/", changes.batch_add_cards, name="batch-add-cards"),
+    path("cards/<int:pk>/cancel/", changes.batch_cancel, name="batch-cancel"),
+    path("cards/<int:pk>/<int:serial>/disable/", switch.card_switch, {"disable": True}, name="card-disable"),
+    path("cards/<int:pk>/<int:serial>/enable/", switch.card_switch, {"disable": False}, name="card-enable"),
 ]

@@ -14,7 +14,7 @@ from .staff import client_of, staff_with
 
 pytestmark = pytest.mark.django_db
 
-ALL = ("view_batch", "add_batch", "download_batch", "disable_batch")
+ALL = ("view_batch", "add_batch", "download_batch", "disable_batch", "extend_batch", "cancel_batch")
 PAGES = [
     ("staff:batch-list", "", "view_batch"),
     ("staff:batch-detail", "batch", "view_batch"),
@@ -24,13 +24,18 @@ PAGES = [
     ("staff:batch-download", "batch", "download_batch"),
     ("staff:batch-disable", "batch", "disable_batch"),
     ("staff:batch-enable", "batch", "disable_batch"),
+    ("staff:batch-extend", "batch", "extend_batch"),
+    ("staff:batch-add-cards", "batch", "add_batch"),
+    ("staff:batch-cancel", "growing", "cancel_batch"),
     ("staff:card-disable", "card", "disable_batch"),
     ("staff:card-enable", "card", "disable_batch"),
 ]
 
 
 def url(name: str, about: str, batch: Batch) -> str:
-    arguments = {"": [], "batch": [batch.pk], "type": ["cloud_server"], "card": [batch.pk, 1]}[about]
+    arguments = {"": [], "type": ["cloud_server"], "card": [batch.pk, 1]}.get(about, [batch.pk])
+    if about == "growing":
+        Batch.objects.filter(pk=batch.pk).update(status="generating", quantity=batch.quantity + 1)
     return reverse(name, args=arguments)
 
 

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -15,7 +16,7 @@ from accounts.address import client_address
 
 from .. import actions, catalog, pricing
 from ..catalog import Product, SpecForm
-from ..choices import ProductType, WindowsPolicy
+from ..choices import ProductType, ValidityKind, WindowsPolicy
 from ..exceptions import BadBatch
 from ..forms import LONGEST_MONTHS, TERM_CHOICES, BatchForm
 from ..models import Batch, Line
@@ -32,6 +33,8 @@ def batch_add(request: StaffRequest) -> HttpResponseBase:
 def batch_add_type(request: StaffRequest, product_type: str) -> HttpResponseBase:
     product = _product_or_404(product_type)
     if request.method != "POST":
+        if model := _model(request, product):
+            return _form_page(request, product, *_like(model, product))
         line = catalog.lines_offering(product.type).first()
         return _form_page(request, product, BatchForm(product=product), product.spec_form(line=line))
     if "calculate" in request.POST:  # without JavaScript: the same page with the price, nothing is checked yet
@@ -58,6 +61,37 @@ def batch_quote(request: StaffRequest, product_type: str) -> HttpResponseBase:
     if request.htmx.trigger_name == "line":
         context["spec_form"] = _spec_as_typed(request, product)
     return render(request, "staff/_quote.html", context)
+
+
+def _model(request: StaffRequest, product: Product) -> Batch | None:
+    """The batch that the new one is to be like (?like=78), for people who may see it."""
+    text = request.GET.get("like", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and request.user.has_perm("cards.view_batch")):
+        return None
+    return Batch.objects.select_related("line").filter(pk=int(text), product_type=product.type).first()
+
+
+def _like(model: Batch, product: Product) -> tuple[BatchForm, SpecForm]:
+    """The forms filled in as the batch was made. Its price stands only if it is not today's computed one, and a last
+    day that is over is left to be chosen."""
+    computed = pricing.quote(model.line, product.type, model.spec, model.term_months).total
+    initial: dict[str, Any] = {
+        "name": model.name,
+        "line": model.line,
+        "term_months": model.term_months,
+        "quantity": model.total,
+        "windows_policy": model.windows_policy,
+        "reference_price": None if model.reference_price == computed else model.reference_price,
+        "note": model.note,
+    }
+    if model.validity_kind == ValidityKind.DATE:
+        over = model.expires_at <= timezone.now()
+        initial |= {"validity": "date", "valid_until": None if over else model.last_day.date()}
+    elif str(model.validity_months) in BatchForm.PERIODS:
+        initial["validity"] = str(model.validity_months)
+    else:
+        initial |= {"validity": "months", "valid_months": model.validity_months}
+    return BatchForm(initial=initial, product=product), product.spec_form(initial=model.spec, line=model.line)
 
 
 def _product_or_404(product_type: str) -> Product:

@@ -19,16 +19,7 @@ from .access import StaffRequest, staff_view
 
 
 @staff_view("cards.disable_batch")
-def batch_disable(request: StaffRequest, pk: int) -> HttpResponseBase:
-    return _switch_batch(request, pk, disable=True)
-
-
-@staff_view("cards.disable_batch")
-def batch_enable(request: StaffRequest, pk: int) -> HttpResponseBase:
-    return _switch_batch(request, pk, disable=False)
-
-
-def _switch_batch(request: StaffRequest, pk: int, *, disable: bool) -> HttpResponseBase:
+def batch_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpResponseBase:
     batch = get_object_or_404(Batch.objects.with_used(), pk=pk)
     form = ReasonForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
@@ -68,16 +59,7 @@ def _counts(batch: Batch) -> dict[str, int]:
 
 
 @staff_view("cards.disable_batch")
-def card_disable(request: StaffRequest, pk: int, serial: int) -> HttpResponseBase:
-    return _switch_card(request, pk, serial, disable=True)
-
-
-@staff_view("cards.disable_batch")
-def card_enable(request: StaffRequest, pk: int, serial: int) -> HttpResponseBase:
-    return _switch_card(request, pk, serial, disable=False)
-
-
-def _switch_card(request: StaffRequest, pk: int, serial: int, *, disable: bool) -> HttpResponseBase:
+def card_switch(request: StaffRequest, pk: int, serial: int, *, disable: bool) -> HttpResponseBase:
     card = get_object_or_404(Card.objects.select_related("batch"), batch_id=pk, serial=serial)
     form = ReasonForm(request.POST or None)
     if request.method == "POST" and form.is_valid():

@@ -59,11 +59,13 @@ def session_of(member: User) -> str:
 
 
 def redeem_request(session: str, code: str, image_id: int) -> bytes:
-    body = urlencode(
-        {"step": "confirm", "code": code, "image": image_id, "hostname": "", "csrfmiddlewaretoken": CSRF}
-    ).encode()
+    return form_request(session, "/cards/redeem/", {"step": "confirm", "code": code, "image": image_id, "hostname": ""})
+
+
+def form_request(session: str, path: str, fields: dict[str, object]) -> bytes:
+    body = urlencode(fields | {"csrfmiddlewaretoken": CSRF}).encode()
     head = (
-        "POST /cards/redeem/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"Cookie: {settings.SESSION_COOKIE_NAME}={session}; {settings.CSRF_COOKIE_NAME}={CSRF}\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Callable
 
@@ -10,11 +11,11 @@ from django.db import connection
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from cards.choices import CardStatus
-from cards.models import AuditEvent, CardUse, Image, UseCount
-from cards.tests.factories import make_batch
+from cards.choices import CardStatus, ProductType
+from cards.models import AuditEvent, Batch, CardUse, Image, UseCount
+from cards.tests.factories import SPECS, LineFactory, make_batch
 from orders.models import Order
-from orders.tests.race import fire_together, redeem_request, session_of, start_web
+from orders.tests.race import fire_together, form_request, redeem_request, session_of, start_web
 
 CARDS = 10
 REQUESTS = 20
@@ -92,3 +93,27 @@ class without_second_guard:
 def forget_everything() -> None:
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE orders_order, cards_carduse CASCADE")
+
+
+def test_the_form_of_a_batch_posted_twenty_times_at_once_makes_one_batch(start_process: Callable[..., object]) -> None:
+    line = LineFactory.create()
+    fields: dict[str, object] = {
+        "request_token": uuid.uuid4(), "name": "云服务器-香港", "line": line.pk, "term_months": 12, "quantity": 5,
+        "validity": "12", "windows_policy": "not_offered", **SPECS[ProductType.CLOUD_SERVER],
+    }  # fmt: skip
+    session = session_of(UserFactory.create(superuser=True))
+    port = start_web(start_process, "pickup_portal.wsgi")
+    answers = fire_together(port, [form_request(session, "/staff/cards/add/cloud_server/", fields)] * REQUESTS)
+    batch = Batch.objects.get()
+    assert {(answer.status, answer.location) for answer in answers} == {(302, f"/staff/cards/{batch.pk}/")}
+    assert AuditEvent.objects.filter(action="create_batch").count() == 1
+    assert UseCount.objects.count() == 16
+    again = fire_together(  # negative control: without the token each form is a batch of its own
+        port,
+        [
+            form_request(session, "/staff/cards/add/cloud_server/", fields | {"request_token": uuid.uuid4()})
+            for _ in range(3)
+        ],
+    )
+    assert len({answer.location for answer in again}) == 3
+    assert Batch.objects.count() == 4

@@ -1,0 +1,103 @@
+"""What becomes of a batch later: a longer validity, more cards, generating given up. A page each, then the deed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.forms import Form
+from django.http import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.address import client_address
+
+from .. import changes
+from ..choices import BatchStatus
+from ..exceptions import BadBatch, CardError
+from ..forms import AddCardsForm, ExtendForm, ReasonForm
+from ..models import Batch
+from .access import StaffRequest, staff_view
+
+
+@staff_view("cards.extend_batch")
+def batch_extend(request: StaffRequest, pk: int) -> HttpResponseBase:
+    batch = _batch(pk)
+    form = ExtendForm(request.POST or None, batch=batch)
+
+    def act() -> str:
+        data = form.cleaned_data
+        changes.extend_batch(
+            batch=batch,
+            last_day=data["last_day"],
+            actor=request.user,
+            reason=data["reason"],
+            address=client_address(request),
+        )
+        return _("Batch %(number)s is valid until %(day)s.") % {"number": batch.number, "day": data["last_day"]}
+
+    return _page(request, batch, form, act, "staff/batch_extend.html")
+
+
+@staff_view("cards.add_batch")
+def batch_add_cards(request: StaffRequest, pk: int) -> HttpResponseBase:
+    batch = _batch(pk)
+    form = AddCardsForm(request.POST or None, batch=batch)
+
+    def act() -> str:
+        data = form.cleaned_data
+        changes.add_cards(
+            batch=batch,
+            count=data["count"],
+            was=data["was"],
+            actor=request.user,
+            reason=data["reason"],
+            address=client_address(request),
+        )
+        return ngettext(
+            "%(n)d more card is being generated.", "%(n)d more cards are being generated.", data["count"]
+        ) % {"n": data["count"]}
+
+    return _page(request, batch, form, act, "staff/batch_add_cards.html")
+
+
+@staff_view("cards.cancel_batch")
+def batch_cancel(request: StaffRequest, pk: int) -> HttpResponseBase:
+    batch = _batch(pk)
+    form = ReasonForm(request.POST or None)
+    if request.method != "POST" and batch.status != BatchStatus.GENERATING:
+        messages.info(request, _("No cards of this batch are being generated."))
+        return redirect("staff:batch-detail", pk=pk)
+
+    def act() -> str:
+        changes.cancel_batch(
+            batch=batch, actor=request.user, reason=form.cleaned_data["reason"], address=client_address(request)
+        )
+        if batch.status == BatchStatus.CANCELLED:
+            return _("Batch %(number)s is cancelled.") % {"number": batch.number}
+        return _("Generating was stopped. The batch has %(n)d cards.") % {"n": batch.quantity}
+
+    return _page(request, batch, form, act, "staff/batch_cancel.html")
+
+
+def _batch(pk: int) -> Batch:
+    return get_object_or_404(Batch.objects.with_used().select_related("line"), pk=pk)
+
+
+def _page(request: StaffRequest, batch: Batch, form: Form, act: Callable[[], str], template: str) -> HttpResponseBase:
+    """The form; once it is valid the act. A refusal stands beside the field it speaks of, or on the batch's page."""
+    if request.method == "POST" and form.is_valid():
+        try:
+            messages.success(request, act())
+        except BadBatch as error:
+            for name, texts in error.errors.items():
+                for text in texts:
+                    form.add_error(name if name in form.fields else None, text)
+        except CardError as error:
+            messages.error(request, str(error))
+            return redirect("staff:batch-detail", pk=batch.pk)
+        else:
+            return redirect("staff:batch-detail", pk=batch.pk)
+    status = 422 if form.errors else 200
+    return render(request, template, {"batch": batch, "form": form}, status=status)
