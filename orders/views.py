@@ -31,6 +31,7 @@ from . import redemption
 from .access import shown_access
 from .choices import FINAL, IN_FLIGHT, STUCK, OrderState, ServiceState
 from .exceptions import AlreadyYours
+from .expectation import expected_time, in_words
 from .forms import SERVER_WISHES, SITE_WISHES, CodeForm, ConfirmForm
 from .models import Order, Service
 from .wishes import Wishes
@@ -203,6 +204,7 @@ def _live(order: Order) -> dict[str, Any]:
         "polls": order.state not in FINAL,
         "in_flight": order.state in IN_FLIGHT,
         "stuck": order.state in STUCK,
+        "expected": in_words(expected_time(order.product_type)) if order.state in IN_FLIGHT else "",
         "seen": f"{order.state}-{len(events)}",
         "access_url": reverse("orders:access", args=[order.number]),
         "hide_url": reverse("orders:detail", args=[order.number]),

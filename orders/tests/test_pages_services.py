@@ -244,3 +244,11 @@ def test_a_site_that_ended_leaves_its_domain_to_others(
     assert "ended" in client.get(f"/services/{site.number}/").content.decode()
     (other,) = open_sites(bob, 1)
     assert domain_actions.change_domain(order=other, domain="shop.example.com", actor=bob)
+
+
+def test_what_the_provider_says_it_delivered(client: Client, site: Order) -> None:
+    Service.objects.update(facts={"web_space_gb": 12, "address": "192.0.2.9", "internal": "secret"})
+    page = client.get(f"/services/{site.number}/").content.decode()
+    assert "As it was delivered" in page
+    assert "192.0.2.9" in page
+    assert "secret" not in page
