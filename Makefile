@@ -10,7 +10,7 @@ TEST_PROCESSES ?= auto
 LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 
-.PHONY: run test test-postgres test-sqlite lint crashes hanging-provider bench-generate
+.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -28,6 +28,12 @@ HEAVY = $(BIN)/python -m pytest -q -n0 -s -m heavy
 
 crashes: $(VENV)/.installed-dev
 	$(HEAVY) pickup_portal/tests/test_generation_crashes.py
+
+chaos: $(VENV)/.installed-dev
+	$(HEAVY) orders/tests/test_chaos.py
+
+crash-points: $(VENV)/.installed-dev
+	LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_crash_points.py
 
 hanging-provider: $(VENV)/.installed-dev
 	$(HEAVY) orders/tests/test_hanging_provider.py

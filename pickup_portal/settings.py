@@ -215,7 +215,8 @@ PLACES_DIR = DATA_DIR / "places"
 DRAIN_TIME = timedelta(seconds=env.int("DRAIN_SECONDS", 10))
 # How long an order that was given up is still looked up at its provider, for what a late worker may have made.
 ORDER_CLEAN_UP = timedelta(hours=env.int("ORDER_CLEAN_UP_HOURS", 48))
-SWEEP_RECALL = timedelta(seconds=15)  # an order that was called is called again when nothing came of it
+# An order that was called is called again when nothing came of it.
+SWEEP_RECALL = timedelta(seconds=env.int("SWEEP_RECALL_SECONDS", 15))
 WAKE_GRACE = timedelta(seconds=3)  # what the direct call gets before the sweep calls too
 # Virtual hosts without a domain of the member's own live below this one.
 HOSTING_DOMAIN = env.str("HOSTING_DOMAIN", "hosted.example")
