@@ -1,14 +1,20 @@
-"""The reader's own language and time zone."""
+"""The reader's own language and time zone; and staff without a second factor, where one is required."""
 
 from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+from django_htmx.http import HttpResponseClientRefresh
 
 TIME_ZONE_COOKIE = "portal_time_zone"
 
@@ -31,6 +37,29 @@ class PreferencesMiddleware:
             return self.get_response(request)
         finally:
             timezone.deactivate()
+
+
+class SecondFactorMiddleware:
+    """With STAFF_SECOND_FACTOR=required, staff set up a second factor before they see any page of the backend."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not (settings.STAFF_SECOND_FACTOR == "required" and request.path_info.startswith("/staff/")):
+            return self.get_response(request)
+        if not getattr(request.user, "is_staff", False) or has_second_factor(request.user):
+            return self.get_response(request)
+        if "HX-Request" in request.headers:
+            return HttpResponseClientRefresh()  # the whole page is loaded anew and comes here again
+        messages.warning(request, _("Please set up a second factor first: staff pages ask for one here."))
+        return redirect("mfa_index")
+
+
+def has_second_factor(user: Any) -> bool:
+    """Recovery codes alone are none."""
+    kinds = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+    return bool(Authenticator.objects.filter(user=user, type__in=kinds).exists())
 
 
 def known_zone(name: str) -> zoneinfo.ZoneInfo | None:

@@ -14,6 +14,8 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.stepup import StepUpForm
+
 from . import catalog
 from .actions import Validity
 from .choices import BatchShown, CardStatus, ProductType, WindowsPolicy
@@ -220,13 +222,7 @@ class AddCardsForm(ReasonForm):
         self.fields["was"].initial = batch.quantity
 
 
-class DownloadForm(forms.Form):
+class DownloadForm(StepUpForm):
     """Why the codes leave the portal, and proof that it is the signed-in person who asks."""
 
     reason = forms.CharField(label=_("Reason"), max_length=200, help_text=_("Recorded in the audit trail."))
-    password = forms.CharField(
-        label=_("Your password"),
-        strip=False,
-        max_length=4096,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
-    )

@@ -67,6 +67,7 @@ def check_choices(**kwargs: Any) -> list[CheckMessage]:
         "PORTAL_ENV": ("development", "production"),
         "PORTAL_SURFACE": ("members", "staff", "all"),
         "SIGN_UP": ("open", "closed"),
+        "STAFF_SECOND_FACTOR": ("required", "optional"),
     }
     return [
         Error(f"{name} is {getattr(settings, name)!r}; it must be one of {', '.join(values)}.", id="portal.E003")

@@ -14,6 +14,7 @@ from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
 from accounts.models import User
+from accounts.stepup import keep_out_of_reports
 
 
 class StaffRequest(HttpRequest):
@@ -33,6 +34,7 @@ def staff_view(permission: str) -> Callable[[Callable[..., HttpResponseBase]], C
             if not request.user.is_authenticated:
                 # A fragment must not be replaced by the sign-in page: the whole page is loaded anew instead.
                 return HttpResponseClientRefresh() if request.htmx else redirect_to_login(request.get_full_path())
+            keep_out_of_reports(request)
             if not (request.user.is_staff and request.user.has_perm(permission)):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
