@@ -9,6 +9,7 @@ TEST_PROCESSES ?= auto
 # A portal of its own for a measurement, on a PostgreSQL that waits for its disk: $(LAB) -- COMMAND
 LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
+REDEMPTIONS ?= 3200
 
 .PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate
 
@@ -37,6 +38,9 @@ crash-points: $(VENV)/.installed-dev
 
 hanging-provider: $(VENV)/.installed-dev
 	$(HEAVY) orders/tests/test_hanging_provider.py
+
+bench-redeem: $(VENV)/.installed-dev
+	$(LAB) -- $(BIN)/python manage.py bench redeem -n $(REDEMPTIONS) --i-know-it-makes-cards-and-orders
 
 bench-generate: $(VENV)/.installed-dev
 	$(LAB) --worker -- $(BIN)/python manage.py bench generate -n $(CARDS) --i-know-it-makes-cards-and-orders

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -42,7 +43,7 @@ def take_place(key: str, *, limit: int, window: timedelta) -> None:
     now = timezone.now()
     horizon = now - window
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, [key, now, horizon, horizon, horizon, limit])
+        cursor.execute(_TAKE, [key, _raw(now), *[_raw(horizon)] * 3, limit])
         taken = cursor.rowcount == 1
     if not taken:
         start = AttemptCounter.objects.values_list("window_start", flat=True).get(key=key)
@@ -95,7 +96,7 @@ def count_attempt(user: User) -> None:
     now = timezone.now()
     with connection.cursor() as cursor:
         long_ago = now - settings.THROTTLE_FORGET
-        cursor.execute(_ADD_ATTEMPT, {"user": user.pk, "now": now, "long_ago": long_ago})
+        cursor.execute(_ADD_ATTEMPT, {"user": user.pk, "now": _raw(now), "long_ago": _raw(long_ago)})
         heard = cursor.rowcount == 1
     if not heard:
         open_at = AttemptGate.objects.values_list("open_at", flat=True).get(user=user)
@@ -104,7 +105,8 @@ def count_attempt(user: User) -> None:
 
 def forget_attempt(user: User) -> None:
     """The code was a real card's: nobody's guess."""
-    AttemptGate.objects.filter(user=user).update(tries=F("tries") - 1)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_attemptgate SET tries = tries - 1 WHERE user_id = %s", [user.pk])
 
 
 def count_wrong(user: User, address: str | None) -> None:
@@ -124,7 +126,7 @@ def count_wrong(user: User, address: str | None) -> None:
         gates.update(last_at=now)
     hour = now.replace(minute=0, second=0, microsecond=0)
     with connection.cursor() as cursor:
-        cursor.execute(_TALLY, {"user": user.pk, "block": block, "hour": hour, "now": now})
+        cursor.execute(_TALLY, {"user": user.pk, "block": block, "hour": _raw(hour), "now": _raw(now)})
 
 
 def wait_after(rounds: int) -> timedelta:
@@ -136,5 +138,10 @@ def wait_after(rounds: int) -> timedelta:
 def _count_up(key: str, now: datetime) -> int:
     """Count one wrong code under `key`; how many its window holds now."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT_UP, {"key": key, "now": now, "horizon": now - settings.THROTTLE_WINDOW})
+        cursor.execute(_COUNT_UP, {"key": key, "now": _raw(now), "horizon": _raw(now - settings.THROTTLE_WINDOW)})
     return AttemptCounter.objects.values_list("count", flat=True).get(key=key)
+
+
+def _raw(moment: datetime) -> Any:
+    """As a plain statement takes it: SQLite compares moments as text, so all must be written alike."""
+    return connection.ops.adapt_datetimefield_value(moment)

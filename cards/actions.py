@@ -260,37 +260,55 @@ def rewrap_batch(*, batch: Batch) -> bool:
     return bool(Batch.objects.filter(pk=batch.pk, key_id=batch.key_id).update(key_id=key_id, wrapped_key=wrapped))
 
 
+_LOCK_CARD = "SELECT * FROM cards_card WHERE lookup = %s"
+_LOCK_BATCH = "SELECT * FROM cards_batch WHERE id = %s"
+_USE_CARD = """
+UPDATE cards_card SET status = 'used', used_at = %(at)s, used_by_id = %(member)s, sealed = NULL
+WHERE id = %(card)s AND status = 'unused' AND EXISTS (
+  SELECT 1 FROM cards_batch
+  WHERE id = cards_card.batch_id AND issued >= cards_card.serial AND disabled_at IS NULL AND expires_at > %(at)s)
+"""
+_LOG_USE = """
+INSERT INTO cards_carduse (card_id, batch_id, member_id, order_number, used_at)
+VALUES (%(card)s, %(batch)s, %(member)s, %(order)s, %(at)s)
+"""
+_COUNT_USE = "UPDATE cards_usecount SET used = used + 1 WHERE batch_id = %(batch)s AND slot = %(slot)s"
+
+
 def lock_card(lookup: bytes) -> Card | None:
     """The card of that look-up value, its row locked, then its batch's row locked for sharing.
 
     Two statements on purpose: a redemption that waited for the card sees the batch as it is after the wait, and
     whoever disables the batch waits for the redemptions under way. Needs an open transaction.
     """
-    card = Card.objects.select_for_update(no_key=connection.vendor == "postgresql").filter(lookup=lookup).first()
-    if card is None:
-        return None
-    batches = Batch.objects.filter(pk=card.batch_id).select_related("line")
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM cards_batch WHERE id = %s FOR SHARE", [card.batch_id])
-    card.batch = batches.get()
-    return card
+    locks = connection.vendor == "postgresql"  # on SQLite BEGIN IMMEDIATE holds the one lock there is
+    for card in Card.objects.raw(f"{_LOCK_CARD} FOR NO KEY UPDATE" if locks else _LOCK_CARD, [lookup]):
+        (card.batch,) = Batch.objects.raw(f"{_LOCK_BATCH} FOR SHARE" if locks else _LOCK_BATCH, [card.batch_id])
+        (card.batch.line,) = Line.objects.raw("SELECT * FROM cards_line WHERE id = %s", [card.batch.line_id])
+        return card
+    return None
 
 
 def use_card(*, card: Card, member: User, order_number: str, at: datetime) -> bool:
     """UNUSED -> USED if card and batch still allow it at `at`; True for the one caller who won.
 
-    The ciphertext goes with the same statement, the usage log and the batch's count with the same transaction.
+    The ciphertext goes with the same statement, the usage log and the batch's count with the same transaction. Plain
+    statements: every redemption waits for them, and composing them anew costs more than running them.
     """
-    won = Card.objects.filter(
-        pk=card.pk,
-        status=CardStatus.UNUSED,
-        batch__in=Batch.objects.filter(issued__gte=card.serial, disabled_at__isnull=True, expires_at__gt=at),
-    ).update(status=CardStatus.USED, used_at=at, used_by=member, sealed=None)
-    if not won:
-        return False
-    CardUse.objects.create(card=card, batch_id=card.batch_id, member=member, order_number=order_number, used_at=at)
-    UseCount.objects.filter(batch_id=card.batch_id, slot=card.serial % USE_COUNT_SLOTS).update(used=F("used") + 1)
+    facts: dict[str, Any] = {
+        "card": card.pk,
+        "batch": card.batch_id,
+        "member": member.pk,
+        "order": order_number,
+        "at": connection.ops.adapt_datetimefield_value(at),
+        "slot": card.serial % USE_COUNT_SLOTS,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_USE_CARD, facts)
+        if cursor.rowcount != 1:
+            return False
+        cursor.execute(_LOG_USE, facts)
+        cursor.execute(_COUNT_USE, facts)
     return True
 
 

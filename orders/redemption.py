@@ -17,8 +17,8 @@ from decimal import Decimal
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -33,7 +33,7 @@ from accounts.wakeup import call_after_commit
 from cards import actions as card_actions
 from cards import audit, catalog, codes, vault
 from cards.choices import AuditAction, CardStatus, OSFamily, WindowsPolicy
-from cards.models import Batch, Card, CodeForm, Image
+from cards.models import Batch, Card, CodeForm, Image, OperatingSystem
 
 from .choices import OrderEventKind
 from .exceptions import (
@@ -49,7 +49,7 @@ from .exceptions import (
     SoldOut,
     UnknownCode,
 )
-from .models import Order, OrderEvent
+from .models import Order
 from .tasks import provision
 from .wishes import NO_WISHES, Wishes, checked
 
@@ -105,7 +105,7 @@ def preview(*, code: str, member: User, address: str | None = None) -> Preview:
         term_months=batch.term_months,
         last_day=batch.last_day,
         needs_os=product.needs_os,
-        choices=[_choice(image, batch) for image in _offered_images(batch)] if product.needs_os else [],
+        choices=[_choice(image, batch) for image in _offered(batch)] if product.needs_os else [],
         currency=batch.currency,
         windows_note=_windows_note(batch) if product.needs_os else "",
     )
@@ -243,11 +243,11 @@ def _order_of(card: Card, member: User) -> Order:
     return Order.objects.filter(Q(card=card) | Q(returned_card=card), member=member).latest("pk")
 
 
-def _offered_images(batch: Batch) -> list[Image]:
+def _offered(batch: Batch) -> QuerySet[Image]:
     images = Image.objects.filter(line_id=batch.line_id, active=True).select_related("operating_system")
     if batch.windows_policy == WindowsPolicy.NOT_OFFERED:
         images = images.exclude(operating_system__family=OSFamily.WINDOWS)
-    return list(images)
+    return images
 
 
 def _choice(image: Image, batch: Batch) -> OSChoice:
@@ -269,13 +269,29 @@ def _windows_note(batch: Batch) -> str:
     return ""
 
 
+_CHOSEN = """
+SELECT image.id, image.reference, system.name, system.version, system.family
+FROM cards_image image JOIN cards_operatingsystem system ON system.id = image.operating_system_id
+WHERE image.id = %s AND image.line_id = %s AND image.active
+"""
+
+
 def _chosen_image(batch: Batch, image_id: int | None) -> Image | None:
+    """The image, still offered at this moment; a plain statement, as in `cards.actions.use_card`."""
     if not catalog.product_of(batch.product_type).needs_os:
         return None
-    for image in _offered_images(batch):
-        if image.pk == image_id:
-            return image
-    raise ImageNotOffered
+    row = None
+    if image_id is not None and 0 < image_id < 2**63:
+        with connection.cursor() as cursor:
+            cursor.execute(_CHOSEN, [image_id, batch.line_id])
+            row = cursor.fetchone()
+    if row is None or (row[4] == OSFamily.WINDOWS and batch.windows_policy == WindowsPolicy.NOT_OFFERED):
+        raise ImageNotOffered
+    system = OperatingSystem(name=row[2], version=row[3], family=row[4])
+    return Image(pk=row[0], line_id=batch.line_id, reference=row[1], operating_system=system)
+
+
+_FIRST_EVENT = "INSERT INTO orders_orderevent (order_id, kind, actor_id, note, at) VALUES (%s, %s, %s, '', %s)"
 
 
 @sensitive_variables("wanted", "login")
@@ -312,7 +328,9 @@ def _place_order(
         language=member.language or ((get_language() or "") if who == member else ""),
     )
     _insert(order)
-    OrderEvent.objects.create(order=order, kind=OrderEventKind.CREATED, actor=who, at=at)
+    with connection.cursor() as cursor:
+        moment = connection.ops.adapt_datetimefield_value(at)
+        cursor.execute(_FIRST_EVENT, [order.pk, OrderEventKind.CREATED, who.pk, moment])
     if surcharge:
         record_entry(member=member, kind=LedgerKind.SURCHARGE, amount=-surcharge, reference=number, created_by=who)
     return order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 
@@ -10,12 +11,22 @@ from accounts.models import User
 from accounts.wakeup import muted
 from cards import actions, generation
 from cards.actions import Validity
-from cards.choices import ProductType
-from cards.models import Batch, Line
+from cards.choices import OSFamily, ProductType
+from cards.models import Batch, Image, Line, OperatingSystem
 from pickup_portal import demo
 
 BENCH_MEMBER, BENCH_LINE = "bench-member", "bench (scratch)"
-SPEC = {"web_space_gb": 1, "databases": 0, "sites": 1, "traffic_gb": 1}
+SPECS: dict[str, dict[str, Any]] = {
+    ProductType.VIRTUAL_HOST: {"web_space_gb": 1, "databases": 0, "sites": 1, "traffic_gb": 1},
+    ProductType.CLOUD_SERVER: {
+        "cpu_cores": 1,
+        "memory_gb": 1,
+        "system_disk_gb": 10,
+        "data_disk_gb": 0,
+        "bandwidth_mbps": 1,
+        "ip_count": 1,
+    },
+}
 
 
 class CannotMeasure(Exception):
@@ -31,26 +42,37 @@ def needs_simulator() -> None:
         )
 
 
-def scratch_member() -> User:
-    member, made = User.objects.get_or_create(username=BENCH_MEMBER)
-    if made:
-        member.set_unusable_password()
-        member.save(update_fields=["password"])
-    return member
+def scratch_members(count: int) -> list[User]:
+    members = []
+    for number in range(1, count + 1):
+        member, made = User.objects.get_or_create(username=f"{BENCH_MEMBER}-{number}")
+        if made:
+            member.set_unusable_password()
+            member.save(update_fields=["password"])
+        members.append(member)
+    return members
 
 
-def scratch_batch(quantity: int, *, made: bool) -> Batch:
+def scratch_image(line: Line) -> Image:
+    system, _made = OperatingSystem.objects.get_or_create(
+        name="bench", version="1", defaults={"family": OSFamily.LINUX}
+    )
+    return Image.objects.get_or_create(line=line, operating_system=system, defaults={"reference": "bench"})[0]
+
+
+def scratch_batch(quantity: int, *, made: bool, product_type: str = ProductType.VIRTUAL_HOST) -> Batch:
     """A batch on a line of its own; `made` here and now, or left to a worker, who is called."""
     line, _made = Line.objects.update_or_create(
-        name=BENCH_LINE, defaults={"provider": demo.PROVIDER, "offers_virtual_host": True, "active": True}
+        name=BENCH_LINE,
+        defaults={"provider": demo.PROVIDER, "offers_virtual_host": True, "offers_cloud_server": True, "active": True},
     )
 
     def create() -> Batch:
         return actions.create_batch(
-            product_type=ProductType.VIRTUAL_HOST,
+            product_type=product_type,
             name="bench",
             line=line,
-            spec=SPEC,
+            spec=SPECS[product_type],
             term_months=1,
             quantity=quantity,
             validity=Validity.months(1),
