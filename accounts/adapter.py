@@ -1,21 +1,129 @@
+"""Where the portal's rules meet allauth: who may sign up, and what the company's sign-in says about a person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import requests
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
+from django.contrib import messages
+from django.db import transaction
 from django.http import HttpRequest
+from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from .address import client_address
+from .exceptions import InvitationNotValid
+from .membership import accept_invitation, is_invited, keep_external_id, member_of_company
+from .models import User
+
+INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Sign-up by setting; after sign-in staff land in the backend, members in the member centre."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
+        if not settings.LOCAL_PASSWORDS:
+            return False
+        if settings.SIGN_UP == "invitation":
+            return is_invited(request.session.get(INVITATION, ""))
         return bool(settings.SIGN_UP == "open")
+
+    def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
+        """The account and the invitation it spends are one."""
+        try:
+            with transaction.atomic():
+                user = super().save_user(request, user, form, commit)
+                if settings.SIGN_UP == "invitation":
+                    accept_invitation(token=request.session.pop(INVITATION, ""), user=user)
+        except InvitationNotValid:
+            raise ImmediateHttpResponse(render(request, "account/signup_closed.html")) from None
+        return user
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Sign-in limits count the same address as codes do; behind a proxy allauth would count everyone as one."""
-        return client_address(request) or "unknown"
+        return client_address(request) or "::"
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         to_backend = request.user.is_staff and settings.PORTAL_SURFACE != "members"
         return reverse("staff:home") if to_backend else reverse("home")
+
+
+class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
+    """Sign-in through the hosting company's own system. It is believed about the member's ID there, and about an
+    e-mail address only where it says that it verified it; never about which account here an address belongs to."""
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        return True  # whoever the company lets in is its member
+
+    def get_requests_session(self) -> requests.Session:
+        session: requests.Session = super().get_requests_session()
+        session.trust_env = False
+        return session
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """1. The two answers of the company must speak of one person.
+        2. A member whom the company's ID names already is that member; staff link theirs by hand, signed in.
+        3. An address that is not verified is not taken, and one that another account has links nothing.
+        """
+        data = sociallogin.account.extra_data
+        subjects = {part["sub"] for name in ("userinfo", "id_token") if (part := data.get(name)) and "sub" in part}
+        if len(subjects) > 1:
+            self._refuse(request, _("The sign-in could not be completed. Please try again."))
+        external_id = _member_id(sociallogin)
+        if sociallogin.is_existing:
+            if sociallogin.user.pk:
+                keep_external_id(user=sociallogin.user, external_id=external_id)
+            return
+        if sociallogin.state.get("process") == "connect":
+            return
+        if known := member_of_company(external_id):
+            sociallogin.connect(request, known)
+            return
+        self._take_address(request, sociallogin)
+
+    def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
+        user: User = super().populate_user(request, sociallogin, data)
+        external_id = _member_id(sociallogin)
+        if external_id and not User.objects.filter(external_id=external_id).exists():
+            user.external_id = external_id
+        return user
+
+    def _take_address(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        verified = [address for address in sociallogin.email_addresses if address.verified]
+        sociallogin.email_addresses = verified
+        sociallogin.user.email = verified[0].email if verified else ""
+        if verified and _is_taken(verified[0].email):
+            self._refuse(
+                request,
+                _(
+                    "An account with your e-mail address exists here already. "
+                    "Sign in to it first, then connect it under Profile."
+                ),
+            )
+
+    def _refuse(self, request: HttpRequest, text: str) -> None:
+        messages.error(request, text)
+        raise ImmediateHttpResponse(redirect("account_login"))
+
+
+def _is_taken(email: str) -> bool:
+    return (
+        User.objects.filter(email__iexact=email).exists() or EmailAddress.objects.filter(email__iexact=email).exists()
+    )
+
+
+def _member_id(sociallogin: SocialLogin) -> str:
+    """The member's ID in the company's own system, from the claim that the settings name."""
+    data = sociallogin.account.extra_data
+    for part in (data.get("userinfo"), data.get("id_token")):
+        if part and part.get(settings.OIDC_MEMBER_ID_CLAIM) not in (None, ""):
+            return str(part[settings.OIDC_MEMBER_ID_CLAIM])[:64]
+    return ""

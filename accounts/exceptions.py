@@ -27,6 +27,11 @@ class BalanceTooLow(AccountError):
         ) % {"missing": self.missing}
 
 
+class InvitationNotValid(AccountError):
+    def __str__(self) -> str:
+        return _("This invitation has been used or has expired. Please ask for a new one.")
+
+
 class TooManyAttempts(AccountError):
     """`wait` is how long until the next attempt is heard."""
 

@@ -127,3 +127,32 @@ class WrongCodes(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.block} {self.hour:%F %H}: {self.count}"
+
+
+class Invitation(models.Model):
+    """The right to create one account. The link holds a secret; here stands only its hash."""
+
+    token_hash = models.CharField(max_length=64, unique=True)
+    note = models.CharField(_("for whom"), max_length=200, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"))
+    used_at = models.DateTimeField(null=True)
+    used_by = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="invitation"
+    )
+
+    class Meta:
+        verbose_name = _("invitation")
+        ordering = ["-id"]
+        permissions = [("invite_member", "Can invite members")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(used_at__isnull=True, used_by__isnull=True)
+                | models.Q(used_at__isnull=False, used_by__isnull=False),
+                name="invitation_used_by_somebody",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"invitation {self.pk}"

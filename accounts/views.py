@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+import logging
+
+from allauth.socialaccount.providers.openid_connect.views import login as openid_connect_login
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.utils.translation import override
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
+from requests import RequestException
 
 from . import actions
+from .adapter import INVITATION
 from .forms import ProfileForm
+from .membership import is_invited
 from .models import LedgerEntry, User
 from .paging import KeysetPage
+
+logger = logging.getLogger(__name__)
 
 
 @login_required
@@ -43,3 +53,29 @@ def ledger(request: HttpRequest) -> HttpResponse:
     assert isinstance(user, User)  # noqa: S101
     page = KeysetPage(LedgerEntry.objects.filter(member=user), request)
     return render(request, "account/ledger.html", {"page": page, "balance": actions.balance_of(user)})
+
+
+@never_cache
+@require_GET
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """An invitation's link: the secret leaves the address for the session, and is spent when the account is made."""
+    if settings.SIGN_UP != "invitation" or not is_invited(token):
+        return render(request, "account/signup_closed.html", status=410)
+    request.session[INVITATION] = token
+    return redirect("account_signup")
+
+
+def no_passwords(request: HttpRequest, **kwargs: str) -> HttpResponse:
+    """Where nobody has a password here, its pages do not exist."""
+    raise Http404
+
+
+def company_sign_in(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """allauth's start of the company's sign-in, with a word for the time when its server does not answer."""
+    try:
+        response: HttpResponseBase = openid_connect_login(request, provider_id)
+    except (RequestException, ValueError, KeyError):  # no answer, or none that is its configuration
+        logger.exception("the company's sign-in cannot be reached")
+        messages.error(request, _("The company's sign-in does not answer at the moment. Please try again later."))
+        return redirect("account_login")
+    return response

@@ -66,7 +66,7 @@ def check_choices(**kwargs: Any) -> list[CheckMessage]:
     allowed = {
         "PORTAL_ENV": ("development", "production"),
         "PORTAL_SURFACE": ("members", "staff", "all"),
-        "SIGN_UP": ("open", "closed"),
+        "SIGN_UP": ("open", "invitation", "closed"),
         "STAFF_SECOND_FACTOR": ("required", "optional"),
     }
     return [
@@ -74,6 +74,18 @@ def check_choices(**kwargs: Any) -> list[CheckMessage]:
         for name, values in allowed.items()
         if getattr(settings, name) not in values
     ]
+
+
+@register(Tags.security)
+def check_sign_in(**kwargs: Any) -> list[CheckMessage]:
+    """Somebody can sign in at all, and the company's sign-in is whole."""
+    if settings.OIDC_SERVER_URL:
+        (app,) = settings.SOCIALACCOUNT_PROVIDERS["openid_connect"]["APPS"]
+        if not app["client_id"] or not app["secret"]:
+            return [Error("OIDC_SERVER_URL is set, OIDC_CLIENT_ID or OIDC_CLIENT_SECRET is not.", id="portal.E004")]
+    elif not settings.LOCAL_PASSWORDS:
+        return [Error("LOCAL_PASSWORDS is off and OIDC_SERVER_URL is not set: nobody can sign in.", id="portal.E005")]
+    return []
 
 
 @register(Tags.security)
@@ -104,6 +116,6 @@ def check_production(**kwargs: Any) -> list[CheckMessage]:
 
 def refuse_unfit_settings() -> None:
     """Raise ImproperlyConfigured with every error the checks above find."""
-    found = [*check_keys(), *check_choices(), *check_production()]
+    found = [*check_keys(), *check_choices(), *check_sign_in(), *check_production()]
     if errors := [str(message.msg) for message in found if isinstance(message, Error)]:
         raise ImproperlyConfigured("The portal refuses to start. " + " ".join(errors))

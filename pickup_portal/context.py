@@ -89,6 +89,14 @@ def _menu(items: tuple[NavItem, ...], request: HttpRequest) -> list[dict[str, An
     return menu
 
 
+def _company_sign_in() -> dict[str, str] | None:
+    """{"name", "url"} of the sign-in through the company's own system, where it is set up."""
+    if not settings.OIDC_SERVER_URL:
+        return None
+    url = reverse("openid_connect_login", args=[settings.OIDC_PROVIDER_ID])
+    return {"name": settings.OIDC_NAME, "url": url}
+
+
 def portal(request: HttpRequest) -> dict[str, Any]:
     in_backend = getattr(getattr(request, "user", None), "is_staff", False) and settings.PORTAL_SURFACE != "members"
     return {
@@ -98,7 +106,9 @@ def portal(request: HttpRequest) -> dict[str, Any]:
             "account_base": "base_staff.html" if in_backend else "base_member.html",
             "languages": settings.LANGUAGES,
             "currency": settings.CURRENCY,
-            "sign_up": settings.SIGN_UP == "open",
+            "sign_up": settings.SIGN_UP == "open" and settings.LOCAL_PASSWORDS,
+            "local_passwords": settings.LOCAL_PASSWORDS,
+            "company_sign_in": _company_sign_in(),
             "staff_nav": SimpleLazyObject(lambda: _menu(STAFF_NAV, request)),
             "member_nav": SimpleLazyObject(lambda: _menu(MEMBER_NAV, request)),
         }

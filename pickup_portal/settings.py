@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django_stubs_ext
 import environ
@@ -64,6 +65,9 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -224,10 +228,13 @@ HOSTING_DOMAIN = env.str("HOSTING_DOMAIN", "hosted.example")
 
 # --- Accounts ---------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
-    "allauth.account.auth_backends.AuthenticationBackend",
-]
+# False: members and staff sign in through the company's own system only (OIDC_*), passwords here open nothing.
+LOCAL_PASSWORDS = env.bool("LOCAL_PASSWORDS", True)
+AUTHENTICATION_BACKENDS = (
+    ["django.contrib.auth.backends.ModelBackend", "allauth.account.auth_backends.AuthenticationBackend"]
+    if LOCAL_PASSWORDS
+    else ["accounts.backends.NoPasswords"]
+)
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -240,7 +247,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
-SIGN_UP = env.str("SIGN_UP", "open")  # open | closed
+SIGN_UP = env.str("SIGN_UP", "open")  # open | invitation | closed
+INVITATION_LIFETIME = timedelta(days=env.int("INVITATION_DAYS", 14))
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_FORMS = {"login": "accounts.forms.LoginForm"}
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
@@ -254,6 +262,32 @@ STAFF_SECOND_FACTOR = env.str("STAFF_SECOND_FACTOR", "required" if PRODUCTION el
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = env.str("MFA_TOTP_ISSUER", "Pickup cards")
+# Sign-in through the hosting company's own system by OpenID Connect, when OIDC_SERVER_URL names it.
+OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", "").rstrip("/")
+OIDC_NAME = env.str("OIDC_NAME", "")
+OIDC_MEMBER_ID_CLAIM = env.str("OIDC_MEMBER_ID_CLAIM", "sub")  # one that a member cannot change himself
+OIDC_PROVIDER_ID = "company"  # in the addresses, /accounts/oidc/company/login/callback/ among them
+SOCIALACCOUNT_ADAPTER = "accounts.adapter.SocialAdapter"
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {}
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"  # only verified addresses are taken
+SOCIALACCOUNT_EMAIL_REQUIRED = False
+SOCIALACCOUNT_REQUESTS_TIMEOUT = 8
+if OIDC_SERVER_URL:
+    SOCIALACCOUNT_PROVIDERS["openid_connect"] = {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": OIDC_PROVIDER_ID,
+                "name": OIDC_NAME or "OpenID Connect",
+                "client_id": env.str("OIDC_CLIENT_ID", ""),
+                "secret": env.str("OIDC_CLIENT_SECRET", ""),
+                "settings": {
+                    "server_url": OIDC_SERVER_URL,
+                    "verified_email": env.bool("OIDC_EMAILS_ARE_VERIFIED", False),
+                },
+            }
+        ],
+    }
 EMAIL_CONFIG = env.email_url("EMAIL_URL", "consolemail://" if PRODUCTION else f"filemail:///{DATA_DIR / 'mail'}")
 vars().update(EMAIL_CONFIG)
 EMAIL_TIMEOUT = 10  # seconds; a mail server that hangs must not hold a worker
@@ -299,7 +333,10 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        # The button that leads to the company's sign-in is a form, and browsers hold its redirects to this too.
+        "form-action": [SELF, "{0.scheme}://{0.netloc}".format(urlsplit(OIDC_SERVER_URL))]
+        if OIDC_SERVER_URL
+        else [SELF],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
         "manifest-src": [SELF],

@@ -14,7 +14,13 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from pickup_portal import embedded
-from pickup_portal.checks import check_choices, check_keys, check_production, refuse_unfit_settings
+from pickup_portal.checks import (
+    check_choices,
+    check_keys,
+    check_production,
+    check_sign_in,
+    refuse_unfit_settings,
+)
 
 WEBHOOK = "orders.provisioning.webhook.WebhookProvisioner"
 
@@ -173,3 +179,18 @@ def test_no_process_starts_on_unfit_production_settings(tmp_path: Path, command:
     done = run_python(*command, PORTAL_ENV="production", PORTAL_DATA_DIR=str(tmp_path))
     assert done.returncode not in (0, None)
     assert "The portal refuses to start." in done.stdout + done.stderr
+
+
+def test_somebody_can_sign_in_at_all(settings: Settings) -> None:
+    assert check_sign_in() == []
+    settings.LOCAL_PASSWORDS = False
+    assert ids(check_sign_in()) == ["portal.E005"]
+    app = {"client_id": "portal", "secret": ""}
+    settings.OIDC_SERVER_URL = "https://id.example.com"
+    settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"APPS": [app]}}
+    assert ids(check_sign_in()) == ["portal.E004"]
+    app["secret"] = "s3cret"
+    assert check_sign_in() == []
+    settings.OIDC_SERVER_URL = ""
+    with pytest.raises(ImproperlyConfigured):
+        refuse_unfit_settings()

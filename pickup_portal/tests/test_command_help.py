@@ -26,6 +26,7 @@ PROMISED = {
     "export_batch",
     "extend_batch",
     "find_card",
+    "invite_member",
     "import_cards",
     "list_orders",
     "list_services",

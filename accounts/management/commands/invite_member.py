@@ -1,0 +1,25 @@
+"""Invite somebody to become a member."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from accounts.command import PortalCommand, staff_named
+from accounts.membership import create_invitation, invitation_link
+
+
+class Command(PortalCommand):
+    help = (
+        "Make an invitation and print its link: whoever opens it first may create one account. It is shown once, and "
+        "only its hash is kept. Of use where SIGN_UP is invitation."
+    )
+
+    def arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--note", default="", help="For whom it is; shown to staff.")
+        parser.add_argument("--actor", metavar="STAFF", help="Login of the member of staff who invites.")
+
+    def run(self, *, note: str, actor: str | None, **options: Any) -> dict[str, Any]:
+        made, token = create_invitation(actor=staff_named(actor) if actor else None, note=note)
+        return {"link": invitation_link(token), "expires_at": made.expires_at, "note": made.note}
