@@ -79,3 +79,4 @@ class AuditAction(models.TextChoices):
     REDEEM = "redeem", _("Card redeemed")
     RETURN_CARD = "return_card", _("Card returned")
     FIX_ORDER = "fix_order", _("Order changed by staff")
+    CHANGE_CATALOGUE = "change_catalogue", _("Catalogue changed")

@@ -68,3 +68,7 @@ class UsedCardIsGone(CardError):
 class AlreadyReplaced(CardError):
     def __str__(self) -> str:
         return _("This card was replaced by a new one. It stays disabled.")
+
+
+class AlreadyThere(CardError):
+    """The catalogue holds such an entry already; the message says which."""

@@ -71,6 +71,25 @@ class Line(models.Model):
         verbose_name = _("line")
         verbose_name_plural = _("lines")
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(
+                    cpu_core_price__gte=0,
+                    memory_gb_price__gte=0,
+                    system_disk_gb_price__gte=0,
+                    data_disk_gb_price__gte=0,
+                    bandwidth_mbps_price__gte=0,
+                    extra_ip_price__gte=0,
+                    web_space_gb_price__gte=0,
+                    database_price__gte=0,
+                ),
+                name="line_prices",
+            ),
+            models.CheckConstraint(
+                condition=Q(windows_monthly_price__isnull=True) | Q(windows_monthly_price__gte=0),
+                name="line_windows_price",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -87,7 +106,10 @@ class ServerModel(models.Model):
     class Meta:
         verbose_name = _("server model")
         ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["line", "name"], name="server_model_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["line", "name"], name="server_model_unique"),
+            models.CheckConstraint(condition=Q(monthly_price__gte=0), name="server_model_price"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -195,6 +217,7 @@ class Batch(models.Model):
             ("disable_batch", "Can disable and enable batches and cards"),
             ("extend_batch", "Can extend the validity of a batch"),
             ("cancel_batch", "Can stop the generating of a batch"),
+            ("approve_batch", "Can approve what a colleague asked for above the set limit"),
         ]
         indexes = [
             models.Index(fields=["progress_at"], condition=Q(status=BatchStatus.GENERATING), name="batch_generating"),

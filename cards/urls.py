@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import batches, changes, create, download, switch, usage
+from .views import batches, catalogue, changes, create, download, switch, usage
 
 app_name = "staff"
 
@@ -13,6 +13,17 @@ urlpatterns = [
     path("cards/add/", create.batch_add, name="batch-add"),
     path("cards/add/<str:product_type>/", create.batch_add_type, name="batch-add-type"),
     path("cards/add/<str:product_type>/quote/", create.batch_quote, name="batch-quote"),
+    path("catalogue/", catalogue.line_list, name="line-list"),
+    path("catalogue/add/", catalogue.line_add, name="line-add"),
+    path("catalogue/<int:pk>/", catalogue.line_detail, name="line-detail"),
+    path("catalogue/<int:pk>/edit/", catalogue.line_edit, name="line-edit"),
+    path("catalogue/<int:pk>/images/add/", catalogue.image_add, name="image-add"),
+    path("catalogue/<int:pk>/models/add/", catalogue.server_model_add, name="server-model-add"),
+    path("catalogue/images/<int:pk>/", catalogue.image_edit, name="image-edit"),
+    path("catalogue/models/<int:pk>/", catalogue.server_model_edit, name="server-model-edit"),
+    path("catalogue/systems/", catalogue.system_list, name="system-list"),
+    path("catalogue/systems/add/", catalogue.system_add, name="system-add"),
+    path("catalogue/systems/<int:pk>/", catalogue.system_edit, name="system-edit"),
     path("cards/<int:pk>/", batches.batch_detail, name="batch-detail"),
     path("cards/<int:pk>/progress/", batches.batch_progress, name="batch-progress"),
     path("cards/<int:pk>/download/", download.batch_download, name="batch-download"),

@@ -205,6 +205,7 @@ class Service(models.Model):
         permissions = [
             ("suspend_service", "Can suspend, resume and extend services"),
             ("terminate_service", "Can terminate services"),
+            ("check_provisioners", "Can ask the provisioners how they are and for orphans"),
         ]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="service_due"),

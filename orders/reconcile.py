@@ -64,7 +64,11 @@ def check_inline(limit: int = 1000) -> int:
 
 def orphans_of(provisioner: Provisioner) -> list[UUID]:
     """What exists there without an order that wants it. Listed first, so that an order placed since is no orphan."""
-    there = set(provisioner.list_keys())
+    return orphans_among(set(provisioner.list_keys()))
+
+
+def orphans_among(there: set[UUID]) -> list[UUID]:
+    """Which of these keys no order wants."""
     ours = Order.objects.filter(key__in=there).exclude(state__in=GIVEN_UP)
     wanted = ours.exclude(service__state=ServiceState.TERMINATED).exclude(service__by_hand=True)
     return sorted(there - set(wanted.values_list("key", flat=True)))

@@ -58,6 +58,32 @@ STAFF_NAV = (
         ("staff-orders:list", "staff-orders:detail", "staff-orders:cancel"),
         "orders.view_order",
     ),
+    NavItem(
+        "staff:line-list",
+        _("Catalogue"),
+        "server",
+        (
+            "staff:line-list",
+            "staff:line-add",
+            "staff:line-detail",
+            "staff:line-edit",
+            "staff:image-add",
+            "staff:image-edit",
+            "staff:server-model-add",
+            "staff:server-model-edit",
+            "staff:system-list",
+            "staff:system-add",
+            "staff:system-edit",
+        ),
+        "cards.view_line",
+    ),
+    NavItem(
+        "staff-orders:provisioner-list",
+        _("Provisioners"),
+        "cloud",
+        ("staff-orders:provisioner-list", "staff-orders:provisioner-check", "staff-orders:provisioner-orphans"),
+        "orders.check_provisioners",
+    ),
 )
 MEMBER_NAV = (
     NavItem("home", pgettext_lazy("navigation", "Home"), "home", ("home",)),

@@ -14,11 +14,16 @@ READ = (
     "orders.view_service",
 )
 
+MEMBERS = ("accounts.view_user", "accounts.view_ledgerentry")
+
 ROLES: dict[str, tuple[str, ...]] = {
     "issuer": (*READ, "cards.add_batch"),
     "distributor": (*READ, "cards.download_batch", "cards.reveal_card"),
     "supervisor": (
         *READ,
+        *MEMBERS,
+        "accounts.disable_member",
+        "cards.approve_batch",
         "cards.disable_batch",
         "cards.extend_batch",
         "orders.return_card",
@@ -26,18 +31,32 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "operator": (
         *READ,
+        *MEMBERS,
         "orders.retry_order",
         "orders.resolve_order",
         "orders.return_card",
         "orders.redeem_for_member",
         "orders.suspend_service",
+        "orders.check_provisioners",
     ),
-    "support": READ,
+    "catalogue": (
+        *READ,
+        "cards.add_line",
+        "cards.change_line",
+        "cards.add_image",
+        "cards.change_image",
+        "cards.add_servermodel",
+        "cards.change_servermodel",
+        "cards.add_operatingsystem",
+        "cards.change_operatingsystem",
+        "orders.check_provisioners",
+    ),
+    "cashier": (*READ, *MEMBERS, "accounts.top_up"),
+    "support": (*READ, *MEMBERS),
     "auditor": (
         *READ,
         "cards.view_audit_trail",
         "cards.view_auditevent",
-        "accounts.view_ledgerentry",
-        "accounts.view_user",
+        *MEMBERS,
     ),
 }

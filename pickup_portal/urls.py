@@ -23,7 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
 
 if settings.PORTAL_SURFACE in ("staff", "all"):
     urlpatterns += [
-        path("staff/orders/", include("orders.staff_urls")),
+        path("staff/", include("orders.staff_urls")),
         path("staff/admin/", admin.site.urls),
         path("staff/", include("cards.urls")),
     ]
