@@ -47,7 +47,7 @@ def give(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("pickup_portal", "0003_resolve_role"),
-        ("accounts", "0003_staff_permissions"),
+        ("accounts", "0004_staff_permissions"),
         ("cards", "0007_catalogue_prices"),
         ("orders", "0007_check_provisioners"),
     ]

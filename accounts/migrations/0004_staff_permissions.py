@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_attempt_gates'),
+        ('accounts', '0003_invitation'),
     ]
 
     operations = [
