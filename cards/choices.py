@@ -62,6 +62,17 @@ class CardStatus(models.TextChoices):
     DISABLED = "disabled", _("Disabled")
 
 
+class ListOutcome(models.TextChoices):
+    """What became, or would become, of one line of a list of cards to disable."""
+
+    DISABLED = "disabled", _("Disabled")
+    ALREADY = "already", _("Disabled already")
+    USED = "used", _("Used, stays as it is")
+    UNKNOWN = "unknown", _("No card has this code")
+    NO_CODE = "no_code", _("Not a card code")
+    TWICE = "twice", _("Same card as an earlier line")
+
+
 class AuditAction(models.TextChoices):
     CREATE_BATCH = "create_batch", _("Batch created")
     IMPORT_BATCH = "import_batch", _("Batch imported")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import uuid
+from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
@@ -232,3 +236,14 @@ def amount(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         raise CommandError(f"--price {text}: not an amount.") from None
+
+
+def lines_of(name: str) -> Iterable[str]:
+    """The lines of a file, or of standard input. Bytes that are no UTF-8 make a bad line, not a traceback."""
+    if name == "-":
+        data = getattr(sys.stdin, "buffer", None)
+        return io.TextIOWrapper(data, "utf-8", errors="replace") if data else sys.stdin
+    try:
+        return Path(name).read_text("utf-8-sig", errors="replace").split("\n")
+    except OSError as error:
+        raise CommandError(f"{name}: {error.strerror}.") from None

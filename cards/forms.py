@@ -19,10 +19,12 @@ from accounts.stepup import StepUpForm
 from . import catalog
 from .actions import Validity
 from .choices import BatchShown, CardStatus, ProductType, WindowsPolicy
+from .lists import MOST_CODES, Listed, unpack
 from .models import Batch, Line
 
 TERM_CHOICES = (1, 3, 6, 12, 24, 36)
 LONGEST_MONTHS = 120
+LARGEST_LIST = 1024 * 1024
 _NUMBER = re.compile(r"P\d{8}-(\d{1,18})", re.ASCII | re.IGNORECASE)
 
 
@@ -220,6 +222,64 @@ class AddCardsForm(ReasonForm):
         self.fields["count"].widget.attrs |= {"max": most}
         self.fields["count"].help_text = _("At most %(most)s cards.") % {"most": f"{most:,}"}
         self.fields["was"].initial = batch.quantity
+
+
+class FindForm(forms.Form):
+    """One field for whatever people have in hand. It is always posted: it may be a whole code."""
+
+    q = forms.CharField(
+        label=_("Code, last four characters, batch and serial, or member"),
+        max_length=200,
+        help_text=_("Such as a whole code, 3F7K, 78/5, P20261123-78/5, a user name, an e-mail address or a member ID."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autofocus": True}),
+    )
+
+
+class CodeListForm(ReasonForm):
+    """Codes, pasted or in a file; they are looked up and forgotten."""
+
+    codes = forms.CharField(
+        label=_("Codes"),
+        required=False,
+        strip=False,
+        help_text=_("One a line, in any spelling."),
+        widget=forms.Textarea(attrs={"rows": 8, "autocomplete": "off", "spellcheck": "false"}),
+    )
+    file = forms.FileField(label=_("Or a text file"), required=False, help_text=_("One code a line, at most 1 MB."))
+    field_order = ["codes", "file", "reason"]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        file, pasted = data.get("file"), data.get("codes", "")
+        if file and file.size > LARGEST_LIST:
+            self.add_error("file", _("The file is larger than 1 MB."))
+            return data
+        text = file.read().decode("utf-8-sig", errors="replace") if file else pasted
+        self.lines = text.split("\n")
+        count = sum(1 for line in self.lines if line.strip())
+        if file and pasted.strip():
+            self.add_error("file", _("Paste codes or choose a file, not both."))
+        elif not count and not self.errors:
+            self.add_error("codes", _("Paste codes or choose a file."))
+        elif count > MOST_CODES:
+            self.add_error("codes", _("At most %(most)s codes at a time.") % {"most": f"{MOST_CODES:,}"})
+        return data
+
+
+class SelectionForm(ReasonForm):
+    """Cards already looked up, as `lists.pack` wrote them: no code stands in the page that asks for confirmation."""
+
+    lines = forms.CharField(widget=forms.HiddenInput)
+    by_serial = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def clean_lines(self) -> list[Listed]:
+        try:
+            lines = unpack(self.cleaned_data["lines"])
+        except ValueError:
+            raise ValidationError(_("Please start again.")) from None
+        if len(lines) > MOST_CODES:
+            raise ValidationError(_("At most %(most)s codes at a time.") % {"most": f"{MOST_CODES:,}"})
+        return lines
 
 
 class DownloadForm(StepUpForm):

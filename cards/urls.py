@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from .views import batches, catalogue, changes, create, download, switch, usage
+from .views import (
+    batches,
+    catalogue,
+    changes,
+    create,
+    download,
+    finding,
+    lists,
+    switch,
+    usage,
+)
 
 app_name = "staff"
 
@@ -10,6 +20,9 @@ urlpatterns = [
     path("", batches.home, name="home"),
     path("cards/", batches.batch_list, name="batch-list"),
     path("cards/usage/", usage.usage_log, name="usage-log"),
+    path("cards/find/", finding.card_find, name="card-find"),
+    path("cards/disable/", lists.cards_disable, name="cards-disable"),
+    path("cards/<int:pk>/disable-selection/", lists.selection_disable, name="selection-disable"),
     path("cards/add/", create.batch_add, name="batch-add"),
     path("cards/add/<str:product_type>/", create.batch_add_type, name="batch-add-type"),
     path("cards/add/<str:product_type>/quote/", create.batch_quote, name="batch-quote"),

@@ -38,6 +38,8 @@ STAFF_NAV = (
             "staff:batch-extend",
             "staff:batch-add-cards",
             "staff:batch-cancel",
+            "staff:cards-disable",
+            "staff:selection-disable",
             "staff:card-disable",
             "staff:card-enable",
         ),
@@ -50,6 +52,7 @@ STAFF_NAV = (
         ("staff:batch-add", "staff:batch-add-type"),
         "cards.add_batch",
     ),
+    NavItem("staff:card-find", _("Find a card"), "search", ("staff:card-find",), "cards.view_card"),
     NavItem("staff:usage-log", _("Usage log"), "history", ("staff:usage-log",), "cards.view_carduse"),
     NavItem(
         "staff-orders:list",

@@ -170,6 +170,7 @@ CELERY_TASK_DEFAULT_QUEUE = "portal"
 CELERY_TIMEZONE = "UTC"
 
 # --- Cards ------------------------------------------------------------------------------------------------------
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]  # codes never touch the disk
 BATCH_MAX_QUANTITY = env.int("BATCH_MAX_QUANTITY", 1_000_000)
 GENERATION_SLICE = timedelta(seconds=env.int("GENERATION_SLICE_SECONDS", 20))  # one task's turn, then it requeues
 GENERATION_STALLED_AFTER = timedelta(seconds=env.int("GENERATION_STALLED_SECONDS", 5))

@@ -63,6 +63,16 @@
     });
   }
 
+  // Tick every box of a form's selection, or none.
+  document.querySelectorAll("[data-pick-all]").forEach(function (button) {
+    button.hidden = false;
+    button.addEventListener("click", function () {
+      var boxes = Array.from(document.querySelectorAll("input[type=checkbox][form=" + button.dataset.pickAll + "]"));
+      var all = boxes.every(function (box) { return box.checked; });
+      boxes.forEach(function (box) { box.checked = !all; });
+    });
+  });
+
   tellTimeZone();
   document.addEventListener("submit", onSubmit);
   document.addEventListener("click", onClick);

@@ -12,11 +12,12 @@ from django_htmx.http import HttpResponseClientRefresh
 from accounts.paging import KeysetPage
 
 from .. import catalog
-from ..choices import BatchShown, BatchStatus, CardStatus
+from ..choices import BatchShown, BatchStatus
 from ..forms import BatchFilter, CardFilter, id_in
 from ..generation import pace_of
-from ..models import Batch, BatchQuerySet, Card, CardUse
+from ..models import Batch, BatchQuerySet, Card
 from .access import StaffRequest, staff_view
+from .finding import rows_of
 
 BATCHES_A_PAGE = 20
 CARDS_A_PAGE = 50
@@ -76,15 +77,13 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
     chosen = {name: value for name, value in form.cleaned_data.items() if value}
     cards = Card.objects.filter(batch=batch, **chosen).select_related("used_by").defer("sealed", "lookup")
     page = KeysetPage(cards, request, size=CARDS_A_PAGE, key="serial", ascending=True)
-    used = [card.pk for card in page if card.status == CardStatus.USED]
-    orders = dict(CardUse.objects.filter(card__in=used, returned_at=None).values_list("card_id", "order_number"))
     context = {
         "batch": batch,
         "description": catalog.describe(batch.product_type, batch.spec),
         "needs_os": catalog.product_of(batch.product_type).needs_os,
         "form": form,
         "page": page,
-        "rows": [(card, orders.get(card.pk, "")) for card in page],
+        "rows": rows_of(list(page)),
         "narrowed": bool(chosen),
         "pace": pace_of(batch),
         "expired": batch.shown == BatchShown.EXPIRED,

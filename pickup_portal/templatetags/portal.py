@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from cards.choices import BatchShown, CardStatus
+from cards.choices import BatchShown, CardStatus, ListOutcome
 from orders.choices import OrderState, ServiceState
 
 register = template.Library()
@@ -41,6 +41,17 @@ STATES: dict[str, tuple[Any, dict[str, tuple[str, str]]]] = {
     "card": (
         CardStatus,
         {"unused": ("green", "circle"), "used": ("grey", "check-check"), "disabled": ("red", "ban")},
+    ),
+    "outcome": (
+        ListOutcome,
+        {
+            "disabled": ("red", "ban"),
+            "already": ("grey", "ban"),
+            "used": ("amber", "check-check"),
+            "unknown": ("amber", "alert"),
+            "no_code": ("amber", "alert"),
+            "twice": ("grey", "circle"),
+        },
     ),
     "order": (
         OrderState,

@@ -21,6 +21,7 @@ PROMISED = {
     "create_batch",
     "disable_batch",
     "disable_card",
+    "disable_cards",
     "enable_batch",
     "enable_card",
     "export_batch",

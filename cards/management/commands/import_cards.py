@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import io
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from accounts.command import Failed
 from cards import imports
-from cards.command import CardCommand, batch_facts, batch_numbered, chosen_terms, terms_arguments
+from cards.command import CardCommand, batch_facts, batch_numbered, chosen_terms, lines_of, terms_arguments
 
 SHOWN = 100
 
@@ -54,17 +51,6 @@ class Command(CardCommand):
         yield f"{result['codes']} codes, {result['code_bits']} bits: {result['counted']}."
         if batch := result["batch"]:
             yield f"Batch {batch['number']} ({batch['id']}): {batch['quantity']} cards, valid to {batch['last_day']}."
-
-
-def lines_of(name: str) -> Iterable[str]:
-    """The lines of a file, or of standard input. Bytes that are no UTF-8 make a bad line, not a traceback."""
-    if name == "-":
-        data = getattr(sys.stdin, "buffer", None)
-        return io.TextIOWrapper(data, "utf-8", errors="replace") if data else sys.stdin
-    try:
-        return Path(name).read_text("utf-8-sig", errors="replace").split("\n")
-    except OSError as error:
-        raise CommandError(f"{name}: {error.strerror}.") from None
 
 
 def alphabet(text: str) -> frozenset[str]:

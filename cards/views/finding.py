@@ -1,0 +1,37 @@
+"""Finding a card by whatever people have in hand. The text is posted, since it may be a whole code."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+from django.http import HttpResponseBase
+from django.shortcuts import render
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+
+from .. import finding
+from ..forms import FindForm
+from ..models import Card, CardUse, Replacement
+from .access import StaffRequest, staff_view
+
+
+@staff_view("cards.view_card")
+@sensitive_post_parameters("q")
+@sensitive_variables("form")
+def card_find(request: StaffRequest) -> HttpResponseBase:
+    form = FindForm(request.POST or None)
+    context: dict[str, object] = {"form": form}
+    if request.method == "POST" and form.is_valid():
+        found = finding.find_cards(form.cleaned_data["q"])
+        form = FindForm()  # what was typed may be a code: it is not written into the page again
+        context = {"form": form, "found": found, "rows": rows_of(found.cards)}
+    return render(request, "staff/card_find.html", context)
+
+
+def rows_of(cards: list[Card]) -> list[tuple[Card, str, int | None, int | None]]:
+    """(card, order number, serial of the card that replaced it, serial of the card it replaces)."""
+    ids = [card.pk for card in cards]
+    orders = dict(CardUse.objects.filter(card__in=ids, returned_at=None).values_list("card_id", "order_number"))
+    links = Replacement.objects.filter(Q(old__in=ids) | Q(new__in=ids)).select_related("old", "new")
+    links = links.only("old__serial", "new__serial")
+    replaced_by = {link.old_id: link.new.serial for link in links}
+    replaces = {link.new_id: link.old.serial for link in links}
+    return [(card, orders.get(card.pk, ""), replaced_by.get(card.pk), replaces.get(card.pk)) for card in cards]
