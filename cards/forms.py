@@ -282,6 +282,12 @@ class SelectionForm(ReasonForm):
         return lines
 
 
+class ReplaceForm(StepUpForm):
+    """Why a card is replaced, and proof that it is the signed-in person who asks: he is shown the new code."""
+
+    reason = forms.CharField(label=_("Reason"), max_length=200, help_text=_("Recorded in the audit trail."))
+
+
 class DownloadForm(StepUpForm):
     """Why the codes leave the portal, and proof that it is the signed-in person who asks."""
 

@@ -10,6 +10,7 @@ from .views import (
     download,
     finding,
     lists,
+    replacing,
     switch,
     usage,
 )
@@ -47,4 +48,5 @@ urlpatterns = [
     path("cards/<int:pk>/cancel/", changes.batch_cancel, name="batch-cancel"),
     path("cards/<int:pk>/<int:serial>/disable/", switch.card_switch, {"disable": True}, name="card-disable"),
     path("cards/<int:pk>/<int:serial>/enable/", switch.card_switch, {"disable": False}, name="card-enable"),
+    path("cards/<int:pk>/<int:serial>/replace/", replacing.card_replace, name="card-replace"),
 ]

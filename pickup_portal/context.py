@@ -42,6 +42,7 @@ STAFF_NAV = (
             "staff:selection-disable",
             "staff:card-disable",
             "staff:card-enable",
+            "staff:card-replace",
         ),
         "cards.view_batch",
     ),

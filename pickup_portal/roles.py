@@ -17,15 +17,17 @@ READ = (
 MEMBERS = ("accounts.view_user", "accounts.view_ledgerentry")
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "issuer": (*READ, "cards.add_batch"),
+    "issuer": (*READ, "cards.add_batch", "cards.cancel_batch"),
     "distributor": (*READ, "cards.download_batch", "cards.reveal_card"),
     "supervisor": (
         *READ,
         *MEMBERS,
         "accounts.disable_member",
         "cards.approve_batch",
+        "cards.cancel_batch",
         "cards.disable_batch",
         "cards.extend_batch",
+        "cards.replace_card",
         "orders.return_card",
         "orders.terminate_service",
     ),

@@ -190,3 +190,17 @@ def test_codes_that_are_too_easy_are_no_batch(batch: Batch) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Batch.objects.create(**fields)
     Batch.objects.create(**(fields | {"code_bits": 40}))
+
+
+def test_no_migration_has_lost_a_trigger() -> None:
+    """On SQLite a change of a constraint builds the table anew, which drops its triggers without a word."""
+    if connection.vendor == "postgresql":
+        asked = "SELECT DISTINCT tgname FROM pg_trigger WHERE NOT tgisinternal"
+    else:
+        asked = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    with connection.cursor() as cursor:
+        cursor.execute(asked)
+        triggers = {name for (name,) in cursor.fetchall()}
+    assert triggers >= {
+        "batch_frozen", "audit_append_only", "card_replaced_stays", "replacement_frozen", "replacement_of_disabled",
+    }  # fmt: skip

@@ -14,7 +14,16 @@ from .staff import client_of, staff_with
 
 pytestmark = pytest.mark.django_db
 
-ALL = ("view_batch", "add_batch", "download_batch", "disable_batch", "extend_batch", "cancel_batch")
+ALL = (
+    "view_batch",
+    "add_batch",
+    "download_batch",
+    "disable_batch",
+    "extend_batch",
+    "cancel_batch",
+    "replace_card",
+    "view_card",
+)
 PAGES = [
     ("staff:batch-list", "", "view_batch"),
     ("staff:batch-detail", "batch", "view_batch"),
@@ -27,6 +36,9 @@ PAGES = [
     ("staff:batch-extend", "batch", "extend_batch"),
     ("staff:batch-add-cards", "batch", "add_batch"),
     ("staff:batch-cancel", "growing", "cancel_batch"),
+    ("staff:card-replace", "card", "replace_card"),
+    ("staff:card-find", "", "view_card"),
+    ("staff:cards-disable", "", "disable_batch"),
     ("staff:card-disable", "card", "disable_batch"),
     ("staff:card-enable", "card", "disable_batch"),
 ]
