@@ -12,6 +12,7 @@ A transaction may commit an event with a smaller id than those sealed already: i
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +22,7 @@ from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from . import audit, vault
-from .models import AuditEvent, AuditHead, AuditSeal
+from .models import AuditCheck, AuditEvent, AuditHead, AuditSeal
 
 logger = logging.getLogger(__name__)
 
@@ -135,12 +136,12 @@ class Walk:
     def _step(self, link: AuditSeal, event: AuditEvent | None) -> Iterator[Break]:
         if link.position != self.position + 1:
             yield Break(self.position + 1, None, f"links {self.position + 1} to {link.position - 1} are gone")
-        if what := _wrong_with(link, event, self.seal):
+        if what := wrong_with(link, event, self.seal):
             yield Break(link.position, link.event_id, what)
         self.position, self.seal = link.position, bytes(link.seal)
 
 
-def _wrong_with(link: AuditSeal, event: AuditEvent | None, previous: bytes) -> str:
+def wrong_with(link: AuditSeal, event: AuditEvent | None, previous: bytes) -> str:
     if event is None:
         return "the event is gone"
     if not audit.is_genuine(event):
@@ -150,6 +151,12 @@ def _wrong_with(link: AuditSeal, event: AuditEvent | None, previous: bytes) -> s
     except vault.KeyUnavailable:
         return f"the key {link.key_id!r} is missing from AUDIT_KEYS"
     return "" if fits else "the link does not fit the one before it"
+
+
+def seal_before(link: AuditSeal) -> bytes:
+    """The hash that the link stands on."""
+    before = AuditSeal.objects.filter(position=link.position - 1).first()
+    return bytes(before.seal) if before else GENESIS
 
 
 def head_breaks(head: AuditHead | None) -> Iterator[Break]:
@@ -207,3 +214,49 @@ def verify() -> Iterator[Break]:
     head = AuditHead.objects.filter(pk=1).first()
     yield from Walk().links()
     yield from head_breaks(head)
+
+
+CHECK_SECONDS = 10.0  # one turn of the background verification
+WHOLE_EVERY = timedelta(hours=1)
+SHORT = 20_000  # links that every turn walks from the start
+
+
+def check_some(*, seconds: float = CHECK_SECONDS) -> AuditCheck:
+    """Go on verifying where the last turn stopped, beginning anew now and then.
+
+    What it finds stands in the one row of AuditCheck, for the audit page. `check_invariants` does not rely on it.
+    """
+    now, turn = timezone.now(), time.monotonic() + seconds
+    check = AuditCheck.objects.get_or_create(pk=1)[0]
+    head = AuditHead.objects.filter(pk=1).first()
+    if _begins_anew(check, head):
+        check.began_at, check.position, check.seal, check.breaks = now, 0, GENESIS, []
+    walk = Walk(check.position, bytes(check.seal))
+    found: list[Break] = []
+    while time.monotonic() < turn:
+        before = walk.position
+        found += walk.links(PAGE)
+        if walk.position == before:
+            found += head_breaks(head)
+            found += [Break(0, event.pk, "the event was not written by the portal") for event in forged()]
+            began = check.began_at or now
+            check.whole_at = check.whole_at if check.whole_at and check.whole_at >= began else now
+            break
+    check.position, check.seal, check.checked_at = walk.position, walk.seal, now
+    if found:
+        logger.error("the audit chain is broken at %s places; run check_invariants", len(found))
+        known = {(each["position"], each["event"], each["what"]) for each in check.breaks}
+        fresh = [each for each in found if (each.position, each.event_id, each.what) not in known]
+        check.breaks += [{"position": b.position, "event": b.event_id, "what": b.what} for b in fresh[:20]]
+        check.broken_at = now
+    check.save()
+    return check
+
+
+def _begins_anew(check: AuditCheck, head: AuditHead | None) -> bool:
+    """A walk that reached the end is followed by another from the start: at once when that is short."""
+    if check.began_at is None:
+        return True
+    ended = check.whole_at is not None and check.whole_at >= check.began_at
+    short = head is None or head.position <= SHORT
+    return ended and (short or check.began_at < timezone.now() - WHOLE_EVERY)

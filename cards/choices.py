@@ -91,3 +91,12 @@ class AuditAction(models.TextChoices):
     RETURN_CARD = "return_card", _("Card returned")
     FIX_ORDER = "fix_order", _("Order changed by staff")
     CHANGE_CATALOGUE = "change_catalogue", _("Catalogue changed")
+
+
+class TryOutcome(models.TextChoices):
+    """What a refused code met."""
+
+    UNKNOWN = "unknown", _("Unknown code")
+    DISABLED = "disabled", _("Disabled card")
+    EXPIRED = "expired", _("Expired card")
+    USED = "used", _("Card used by somebody else")

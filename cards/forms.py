@@ -18,7 +18,7 @@ from accounts.stepup import StepUpForm
 
 from . import catalog
 from .actions import Validity
-from .choices import BatchShown, CardStatus, ProductType, WindowsPolicy
+from .choices import AuditAction, BatchShown, CardStatus, ProductType, WindowsPolicy
 from .lists import MOST_CODES, Listed, unpack
 from .models import Batch, Line
 
@@ -82,6 +82,37 @@ class UsageFilter(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _offer(self.fields["type"], ProductType.choices)
+
+
+class AuditFilter(forms.Form):
+    """What the audit trail can be narrowed to."""
+
+    actor = forms.CharField(
+        label=_("Who"),
+        required=False,
+        max_length=150,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": _("User name, e-mail or member ID")}),
+    )
+    action = forms.ChoiceField(label=_("Action"), required=False)
+    batch = forms.CharField(
+        label=_("Batch"),
+        required=False,
+        max_length=40,
+        widget=forms.TextInput(attrs={"placeholder": _("ID or number")}),
+    )
+    serial = forms.IntegerField(label=_("Serial"), required=False, min_value=1, max_value=2_147_483_647)
+    since = forms.DateField(label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    until = forms.DateField(label=_("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _offer(self.fields["action"], AuditAction.choices)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("serial") and not cleaned.get("batch"):
+            self.add_error("serial", _("A serial needs its batch."))
+        return cleaned
 
 
 def _offer(field: forms.Field, choices: Any) -> None:

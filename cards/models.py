@@ -23,9 +23,11 @@ from .choices import (
     ValidityKind,
     WindowsPolicy,
 )
+from .trail import AuditCheck as AuditCheck
 from .trail import AuditEvent as AuditEvent
 from .trail import AuditHead as AuditHead
 from .trail import AuditSeal as AuditSeal
+from .trail import RefusedTry as RefusedTry
 
 USE_COUNT_SLOTS = 16
 OWN_CODE_BITS = 120  # a code of ours: 24 random symbols of 32

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.wakeup import call_now
 
-from . import chain, generation
+from . import attempts, chain, generation
 from .choices import BatchStatus
 from .models import Batch
 
@@ -44,3 +44,14 @@ def seal_audit_trail(everything: bool = False) -> int:
     if everything:
         logger.info("audit chain ends at %s", chain.anchor())
     return linked
+
+
+@shared_task
+def check_audit_trail() -> None:
+    """Verify the chain a stretch further."""
+    chain.check_some()
+
+
+@shared_task
+def forget_old_tries() -> int:
+    return attempts.forget_old()

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .choices import AuditAction
+from .choices import AuditAction, TryOutcome
 
 
 class AuditEvent(models.Model):
@@ -84,3 +84,54 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"{self.position}: {bytes(self.seal).hex()}"
+
+
+class AuditCheck(models.Model):
+    """One row: how far the chain was verified, and when it last held from its first link to its last."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    position = models.PositiveBigIntegerField(default=0)
+    seal = models.BinaryField(max_length=32, default=b"")
+    checked_at = models.DateTimeField(null=True)
+    began_at = models.DateTimeField(null=True)
+    whole_at = models.DateTimeField(null=True)
+    breaks = models.JSONField(default=list)
+    broken_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="audit_check_is_one")]
+
+    def __str__(self) -> str:
+        return f"{self.position} at {self.checked_at}"
+
+
+class RefusedTry(models.Model):
+    """Codes that one member tried from one address within one hour, and what they met. Never a code."""
+
+    hour = models.DateTimeField()
+    member = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="refused_tries", db_index=False
+    )
+    address = models.GenericIPAddressField(_("address"), null=True)
+    outcome = models.CharField(max_length=8, choices=TryOutcome)
+    card = models.ForeignKey("cards.Card", on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    batch = models.ForeignKey("cards.Batch", on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    tries = models.PositiveIntegerField(default=1)
+    last_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("refused try")
+        indexes = [
+            models.Index(fields=["hour", "outcome"], name="refusedtry_hour"),
+            models.Index(fields=["member", "hour"], name="refusedtry_member"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(outcome=TryOutcome.UNKNOWN, card__isnull=True, batch__isnull=True)
+                | (~Q(outcome=TryOutcome.UNKNOWN) & Q(card__isnull=False, batch__isnull=False)),
+                name="refusedtry_names_its_card",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.member_id}: {self.tries} × {self.outcome}"

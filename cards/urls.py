@@ -3,6 +3,7 @@
 from django.urls import path
 
 from .views import (
+    audit,
     batches,
     catalogue,
     changes,
@@ -24,6 +25,9 @@ urlpatterns = [
     path("cards/find/", finding.card_find, name="card-find"),
     path("cards/disable/", lists.cards_disable, name="cards-disable"),
     path("cards/<int:pk>/disable-selection/", lists.selection_disable, name="selection-disable"),
+    path("audit/", audit.audit_trail, name="audit-trail"),
+    path("audit/csv/", audit.audit_csv, name="audit-csv"),
+    path("audit/<int:event>/", audit.audit_event, name="audit-event"),
     path("cards/add/", create.batch_add, name="batch-add"),
     path("cards/add/<str:product_type>/", create.batch_add_type, name="batch-add-type"),
     path("cards/add/<str:product_type>/quote/", create.batch_quote, name="batch-quote"),

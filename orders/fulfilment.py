@@ -213,7 +213,7 @@ def record_retry(claimed: Claim, outcome: AttemptOutcome, error: str) -> bool:
         claimed, outcome, error, next_attempt_at=timezone.now() + pause(order.attempts), last_error=error[:300]
     )
     if won:
-        OrderEvent.objects.create(order=order, kind=OrderEventKind.RETRYING)
+        OrderEvent.objects.create(order=order, kind=OrderEventKind.RETRYING, at=timezone.now())
     return won
 
 
@@ -222,7 +222,7 @@ def record_failed(claimed: Claim, error: str) -> bool:
     """The provider refused for good; staff see it and the member is told."""
     won = _close(claimed, AttemptOutcome.PERMANENT, error, state=OrderState.FAILED, last_error=error[:300])
     if won:
-        OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.FAILED)
+        OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.FAILED, at=timezone.now())
         notices.owe_trouble(claimed.order, claimed.fence)
     return won
 
@@ -230,7 +230,7 @@ def record_failed(claimed: Claim, error: str) -> bool:
 def _hand_over(claimed: Claim, outcome: AttemptOutcome, error: str) -> bool:
     won = _close(claimed, outcome, error, state=OrderState.NEEDS_ATTENTION, last_error=error[:300])
     if won:
-        OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.NEEDS_ATTENTION)
+        OrderEvent.objects.create(order=claimed.order, kind=OrderEventKind.NEEDS_ATTENTION, at=timezone.now())
         notices.owe_trouble(claimed.order, claimed.fence)
     return won
 

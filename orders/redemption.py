@@ -11,6 +11,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -31,7 +33,7 @@ from accounts.exceptions import BalanceTooLow, TooManyAttempts
 from accounts.models import User
 from accounts.wakeup import call_after_commit
 from cards import actions as card_actions
-from cards import audit, catalog, codes, vault
+from cards import attempts, audit, catalog, codes, vault
 from cards.choices import AuditAction, CardStatus, OSFamily, WindowsPolicy
 from cards.models import Batch, Card, CodeForm, Image, OperatingSystem
 
@@ -84,18 +86,19 @@ class Preview:
 def preview(*, code: str, member: User, address: str | None = None) -> Preview:
     """What the card of that code opens for this member. Raises one of REFUSALS."""
     typed = _read(code)
-    with transaction.atomic():
-        throttle.count_attempt(member)
-        card = Card.objects.select_related("batch__line").filter(lookup=typed.lookup).first()
-        known = card is not None and _proves(card, member, timezone.now())
-        if known:
-            transaction.set_rollback(True)  # nobody's guess, and nothing else was written
-        else:
-            throttle.count_wrong(member, address)
-    if card is None or not known:
-        raise typed.refusal
-    batch = card.batch
-    _require_usable(card, member, timezone.now())
+    with _noting(member, address) as seen:
+        with transaction.atomic():
+            throttle.count_attempt(member)
+            card = seen.card = Card.objects.select_related("batch__line").filter(lookup=typed.lookup).first()
+            known = card is not None and _proves(card, member, timezone.now())
+            if known:
+                transaction.set_rollback(True)  # nobody's guess, and nothing else was written
+            else:
+                throttle.count_wrong(member, address)
+        if card is None or not known:
+            raise typed.refusal
+        batch = card.batch
+        _require_usable(card, member, timezone.now())
     product = catalog.product_of(batch.product_type)
     return Preview(
         last4=card.last4,
@@ -128,15 +131,35 @@ def redeem(
     Raises one of REFUSALS, in which case nothing was written.
     """
     typed, who = _read(code), actor or member
-    with transaction.atomic():
-        throttle.count_attempt(who)
-        card, at = card_actions.lock_card(typed.lookup), timezone.now()
-        if card is not None and _proves(card, member, at):
-            order = _use(card, member, at, who, address, image_id, wishes, agreed)
-            throttle.forget_attempt(who)
-            return order
-        throttle.count_wrong(who, address)
-    raise typed.refusal
+    with _noting(who, address) as seen:
+        with transaction.atomic():
+            throttle.count_attempt(who)
+            card, at = card_actions.lock_card(typed.lookup), timezone.now()
+            seen.card = card
+            if card is not None and _proves(card, member, at):
+                order = _use(card, member, at, who, address, image_id, wishes, agreed)
+                throttle.forget_attempt(who)
+                return order
+            throttle.count_wrong(who, address)
+        raise typed.refusal
+
+
+@dataclass
+class _Seen:
+    """The card that the code named, if any."""
+
+    card: Card | None = None
+
+
+@contextmanager
+def _noting(who: User, address: str | None) -> Iterator[_Seen]:
+    """A refused code is counted for the leak report, once whatever was written inside has been rolled back."""
+    seen = _Seen()
+    try:
+        yield seen
+    except RedemptionRefused:
+        attempts.note_refusal(member=who, address=address, card=seen.card)
+        raise
 
 
 @sensitive_variables("wishes", "wanted")

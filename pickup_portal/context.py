@@ -88,6 +88,13 @@ STAFF_NAV = (
         ("staff-orders:provisioner-list", "staff-orders:provisioner-check", "staff-orders:provisioner-orphans"),
         "orders.check_provisioners",
     ),
+    NavItem(
+        "staff:audit-trail",
+        _("Audit trail"),
+        "shield",
+        ("staff:audit-trail", "staff:audit-event"),
+        "cards.view_audit_trail",
+    ),
 )
 MEMBER_NAV = (
     NavItem("home", pgettext_lazy("navigation", "Home"), "home", ("home",)),

@@ -1,14 +1,13 @@
-"""Making the demo: its history is lived through the portal's own actions, oldest first, then dated back.
+"""Making the demo: its history is lived through the portal's own actions, oldest first, with the clock set back.
 
 1. Catalogue, people and balances.
 2. Every batch and every use in the order of their times, so that IDs grow with time; cards come from the actions,
-   orders from `redemption.redeem` and `fulfilment.run` with a simulator that does not wait.
-3. Validities that have ended, and switched-off batches, at the very end: before, nothing could be redeemed.
+   orders from `redemption.redeem` and `fulfilment.run` with a simulator that does not wait. Each sees the time it is
+   said to have happened at (`set_back`), so that nothing has to be dated back: ledger, usage log, timelines and audit
+   trail are append-only even here.
+3. Switched-off batches at the very end: before, their uses could not be redeemed.
 4. The staff login is activated last: it is the mark that the demo is whole. A seeding that was killed goes on where
    it stopped, because batches have fixed request tokens and used cards are left alone.
-
-Dating back writes to tables past the actions; only the demo may do that. The audit trail is append-only even here: it
-says when the demo was really made.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.db import connection
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.text import slugify
 
@@ -36,11 +36,11 @@ from accounts.wakeup import muted
 from cards import actions, chain, generation
 from cards.actions import Validity, add_months
 from cards.choices import CardStatus, ProductType
-from cards.models import Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
+from cards.models import Batch, Card, Image, Line, OperatingSystem, ServerModel
 from cards.vault import BatchVault
 from orders import fulfilment, redemption
 from orders.choices import OrderState, ServiceState
-from orders.models import Notice, Order, OrderEvent, ProvisioningAttempt, Service
+from orders.models import Notice, Order, Service
 from orders.provisioning.simulator import Simulator
 
 from . import demo
@@ -78,10 +78,11 @@ def seed() -> None:
             *((_instant(use.at, now), use) for use in demo.USES),
         ]
         for at, happening in sorted(happenings, key=lambda pair: pair[0]):
-            if isinstance(happening, DemoBatch):
-                _make_batch(happening, at, staff)
-            else:
-                _use_card(happening, at)
+            with set_back(at):
+                if isinstance(happening, DemoBatch):
+                    _make_batch(happening, staff)
+                else:
+                    _use_card(happening, now)
         for batch in demo.BATCHES:
             _close_batch(batch, staff)
         chain.seal_new_events(everything=True)
@@ -123,6 +124,13 @@ def _relaxed_sqlite() -> Iterator[None]:
             yield
         finally:
             cursor.execute("PRAGMA synchronous=FULL")
+
+
+@contextmanager
+def set_back(at: datetime) -> Iterator[None]:
+    """Inside, this process takes `at` for the present. Only for a demo, in a process of its own."""
+    with patch.object(timezone, "now", lambda: at):
+        yield
 
 
 def _instant(given: datetime | timedelta, now: datetime) -> datetime:
@@ -179,8 +187,8 @@ def _make_people(now: datetime) -> User:
     for login, name, member_id, balance in demo.MEMBERS:
         member = _make_user(login, name, for_members, external_id=member_id)
         if balance and not LedgerEntry.objects.filter(member=member).exists():
-            entry = record_entry(member=member, kind=LedgerKind.TOP_UP, amount=balance, created_by=staff)
-            LedgerEntry.objects.filter(pk=entry.pk).update(created_at=now - timedelta(days=80))
+            with set_back(now - timedelta(days=80)):
+                record_entry(member=member, kind=LedgerKind.TOP_UP, amount=balance, created_by=staff)
     return staff
 
 
@@ -193,8 +201,7 @@ def _make_user(login: str, name: str, hashed: str, **fields: Any) -> User:
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
-def _make_batch(wanted: DemoBatch, at: datetime, staff: User) -> None:
-    soon = timezone.localdate() + timedelta(days=30)
+def _make_batch(wanted: DemoBatch, staff: User) -> None:
     batch = actions.create_batch(
         product_type=wanted.product_type,
         name=wanted.name,
@@ -202,25 +209,25 @@ def _make_batch(wanted: DemoBatch, at: datetime, staff: User) -> None:
         spec=demo.SPECS[wanted.product_type] | wanted.spec,
         term_months=12,
         quantity=wanted.quantity,
-        validity=Validity.months(12 * wanted.years) if wanted.years else Validity.until(soon),
+        validity=_validity(wanted),
         windows_policy=wanted.windows,
         reference_price=wanted.price,
         created_by=staff,
         request_token=token_of(wanted.key),
     )
     generation.run_to_end(batch.pk)
-    Batch.objects.filter(pk=batch.pk).update(created_at=at, progress_at=at)
+
+
+def _validity(wanted: DemoBatch) -> Validity:
+    if wanted.years:
+        return Validity.months(12 * wanted.years)
+    made = timezone.localdate(timezone=timezone.get_default_timezone())
+    return Validity.until(add_months(made, 36) if wanted.three_years or not wanted.until else wanted.until)
 
 
 def _close_batch(wanted: DemoBatch, staff: User) -> None:
-    """Give the batch the end of validity that its dates mean, and switch it off if it is to be."""
+    """Switch the batch off if it is to be."""
     batch = Batch.objects.get(request_token=token_of(wanted.key))
-    made = timezone.localdate(batch.created_at, timezone.get_default_timezone())
-    if wanted.years:
-        validity = Validity.months(12 * wanted.years)
-    else:
-        validity = Validity.until(add_months(made, 36) if wanted.three_years or not wanted.until else wanted.until)
-    Batch.objects.filter(pk=batch.pk).update(expires_at=validity.expires_at(made))
     if wanted.disabled and not batch.disabled_at:
         actions.disable_batch(batch=batch, actor=staff, reason="demo")
 
@@ -230,7 +237,7 @@ def _code_of(card: Card, batch: Batch) -> str:
 
 
 # --- uses -------------------------------------------------------------------------------------------------------------
-def _use_card(wanted: DemoUse, at: datetime) -> None:
+def _use_card(wanted: DemoUse, now: datetime) -> None:
     batch = Batch.objects.get(request_token=token_of(wanted.batch))
     card = batch.cards.get(serial=wanted.serial)
     if card.status == CardStatus.USED:
@@ -242,7 +249,9 @@ def _use_card(wanted: DemoUse, at: datetime) -> None:
         image_id=image.pk if image else None,
     )
     _open_product(order, wanted.ends)
-    _date_back(order, at)
+    Notice.objects.filter(order=order).update(mailed_at=timezone.now(), next_attempt_at=None)  # told long ago
+    ended = Service.objects.filter(order=order, expires_at__lt=now)
+    ended.update(state=ServiceState.TERMINATED, wanted=ServiceState.TERMINATED)
 
 
 def _open_product(order: Order, ends: str) -> None:
@@ -255,22 +264,3 @@ def _open_product(order: Order, ends: str) -> None:
     elif ends == OrderState.PENDING:
         Simulator().arm("transient", key=order.key, times=5)  # opens after two or three minutes
     fulfilment.run(order.pk)
-
-
-def _date_back(order: Order, at: datetime) -> None:
-    """Shift everything that this redemption wrote to `at`; a product whose term has passed is shown as terminated."""
-    shift = at - order.created_at
-    Notice.objects.filter(order=order).update(mailed_at=at, next_attempt_at=None)  # told long ago
-    shifted = [
-        (Order.objects.filter(pk=order.pk), ["created_at", "opened_at", "deadline"]),
-        (OrderEvent.objects.filter(order=order), ["at"]),
-        (ProvisioningAttempt.objects.filter(order=order), ["started_at", "finished_at"]),
-        (Service.objects.filter(order=order), ["starts_at", "expires_at"]),
-        (CardUse.objects.filter(order_number=order.number), ["used_at"]),
-        (Card.objects.filter(pk=order.card_id), ["used_at"]),
-        (LedgerEntry.objects.filter(reference=order.number), ["created_at"]),
-    ]
-    for rows, columns in shifted:
-        rows.update(**{column: F(column) + shift for column in columns})
-    ended = Service.objects.filter(order=order, expires_at__lt=timezone.now())
-    ended.update(state=ServiceState.TERMINATED, wanted=ServiceState.TERMINATED)

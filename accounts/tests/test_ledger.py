@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from accounts.actions import balance_of, record_entry
 from accounts.choices import LedgerKind
@@ -103,3 +103,20 @@ def test_the_table_itself_refuses(row: dict[str, str]) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         LedgerEntry.objects.create(member=member, kind=LedgerKind.TOP_UP, **row)
     assert ledger(member) == [(1, 20, 20)]
+
+
+@pytest.mark.django_db
+def test_an_entry_is_never_changed() -> None:
+    entries = LedgerEntry.objects.filter(member=UserFactory.create(balance="10"))
+    with pytest.raises(DatabaseError), transaction.atomic():
+        entries.update(reason="nothing to see")
+    assert entries.get().reason == ""
+
+
+@pytest.mark.postgres(reason="Django empties SQLite's tables between tests by DELETE, which the trigger would refuse")
+@pytest.mark.django_db
+def test_an_entry_is_never_removed() -> None:
+    entries = LedgerEntry.objects.filter(member=UserFactory.create(balance="10"))
+    with pytest.raises(DatabaseError), transaction.atomic():
+        entries.delete()
+    assert entries.count() == 1

@@ -111,6 +111,25 @@ def test_the_trail_loses_no_row(batch: Batch) -> None:
     assert AuditEvent.objects.filter(batch=batch).count() == 1
 
 
+def test_a_use_changes_once_when_its_card_is_returned(batch: Batch, member: User) -> None:
+    use(batch, 1, member, "AAAAA-AAAAA")
+    log = CardUse.objects.filter(order_number="AAAAA-AAAAA")
+    now = timezone.now()
+    for change in ({"member": UserFactory.create()}, {"order_number": "BBBBB-BBBBB"}, {"used_at": now}):
+        refused(log, **change)
+    assert log.update(returned_at=now) == 1
+    refused(log, returned_at=None)
+    refused(log, returned_at=now - timedelta(days=1))
+
+
+@pytest.mark.postgres(reason="Django empties SQLite's tables between tests by DELETE, which the trigger would refuse")
+def test_the_usage_log_loses_no_row(batch: Batch, member: User) -> None:
+    use(batch, 1, member, "AAAAA-AAAAA")
+    with pytest.raises(DatabaseError), transaction.atomic():
+        CardUse.objects.all().delete()
+    assert CardUse.objects.count() == 1
+
+
 @pytest.mark.parametrize("missing", ["used_at", "used_by", "cipher gone"])
 def test_a_used_card_says_when_and_by_whom_and_holds_no_code(batch: Batch, member: User, missing: str) -> None:
     whole: dict[str, Any] = {"status": CardStatus.USED, "used_at": timezone.now(), "used_by": member, "sealed": None}

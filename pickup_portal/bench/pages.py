@@ -28,7 +28,7 @@ from accounts.command import table
 from accounts.middleware import TIME_ZONE_COOKIE
 from accounts.models import User
 from cards.choices import ProductType
-from cards.models import Card
+from cards.models import AuditEvent, Card
 from orders.choices import STUCK, OrderState
 from orders.models import Order
 
@@ -80,6 +80,7 @@ class Sample:
     order: Order
     stuck: Order
     card: Card
+    event: int
 
     def arguments(self, name: str, wanted: frozenset[str]) -> dict[str, object]:
         order = self.stuck if name == "staff-orders:cancel" else self.order
@@ -87,6 +88,7 @@ class Sample:
             "number": order.number,
             "pk": self.card.batch_id,
             "serial": self.card.serial,
+            "event": self.event,
             "product_type": ProductType.CLOUD_SERVER.value,
         }
         return {key: known[key] for key in wanted}
@@ -105,7 +107,8 @@ def find_sample() -> Sample:
         )
     order = Order.objects.filter(member=member, state=OrderState.ACTIVE).latest("pk")
     stuck = Order.objects.filter(state__in=STUCK).order_by("pk").last()
-    return Sample(member, staff, order, stuck or order, card)
+    event = AuditEvent.objects.values_list("pk", flat=True).latest("pk")
+    return Sample(member, staff, order, stuck or order, card, event)
 
 
 def pages(sample: Sample) -> list[Page]:
