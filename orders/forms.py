@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from django import forms
+from django.db.models import Q
 from django.forms.boundfield import BoundField
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from accounts.models import User
 from cards import catalog
 
 from .choices import OrderState
@@ -92,6 +94,34 @@ class ConfirmForm(forms.Form):
     def has_wishes(self) -> bool:
         """Whether something stands in them, or was refused: then they are shown open."""
         return any(bound.errors or bound.value() for bound in self.wished())
+
+
+class BehalfForm(forms.Form):
+    """For which member staff redeem a card, and why; kept in the order's timeline and the audit trail."""
+
+    found: User
+    member = forms.CharField(
+        label=_("Member"),
+        max_length=254,
+        help_text=_("Login name, e-mail address or member ID."),
+        widget=forms.TextInput(attrs=AS_TYPED),
+    )
+    note = forms.CharField(label=_("Reason"), max_length=300, help_text=_("Kept in the order's timeline."))
+
+    def clean_member(self) -> str:
+        wanted: str = self.cleaned_data["member"].strip()
+        named = Q(username=wanted) | Q(email__iexact=wanted) | Q(external_id=wanted)
+        found = list(User.objects.filter(named, is_active=True)[:2])
+        if len(found) != 1:
+            raise forms.ValidationError(
+                _("More than one member is called that.") if found else _("There is no such member.")
+            )
+        self.found = found[0]
+        return wanted
+
+    def hidden(self) -> list[tuple[str, str]]:
+        """[(name, value)] to carry through the next step."""
+        return [(name, str(self.cleaned_data[name])) for name in self.fields]
 
 
 class DomainForm(forms.Form):

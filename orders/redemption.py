@@ -83,18 +83,18 @@ class Preview:
 
 
 @sensitive_variables("code")
-def preview(*, code: str, member: User, address: str | None = None) -> Preview:
-    """What the card of that code opens for this member. Raises one of REFUSALS."""
-    typed = _read(code)
-    with _noting(member, address) as seen:
+def preview(*, code: str, member: User, address: str | None = None, actor: User | None = None) -> Preview:
+    """What the card of that code opens for this member; `actor` is the staff who asks. Raises one of REFUSALS."""
+    typed, who = _read(code), actor or member
+    with _noting(who, address) as seen:
         with transaction.atomic():
-            throttle.count_attempt(member)
+            throttle.count_attempt(who)
             card = seen.card = Card.objects.select_related("batch__line").filter(lookup=typed.lookup).first()
             known = card is not None and _proves(card, member, timezone.now())
             if known:
                 transaction.set_rollback(True)  # nobody's guess, and nothing else was written
             else:
-                throttle.count_wrong(member, address)
+                throttle.count_wrong(who, address)
         if card is None or not known:
             raise typed.refusal
         batch = card.batch
@@ -124,8 +124,10 @@ def redeem(
     agreed: Decimal | None = None,
     address: str | None = None,
     actor: User | None = None,
+    note: str = "",
 ) -> Order:
-    """Use the card of that code for `member` and place its order; `actor` is the staff acting on his behalf.
+    """Use the card of that code for `member` and place its order; `actor` is the staff acting on his behalf,
+    `note` why.
 
     `agreed` is the surcharge that the member was shown, None where nobody was shown anything.
     Raises one of REFUSALS, in which case nothing was written.
@@ -137,7 +139,7 @@ def redeem(
             card, at = card_actions.lock_card(typed.lookup), timezone.now()
             seen.card = card
             if card is not None and _proves(card, member, at):
-                order = _use(card, member, at, who, address, image_id, wishes, agreed)
+                order = _use(card, member, at, who, address, image_id, wishes, agreed, note)
                 throttle.forget_attempt(who)
                 return order
             throttle.count_wrong(who, address)
@@ -172,6 +174,7 @@ def _use(
     image_id: int | None,
     wishes: Wishes,
     agreed: Decimal | None,
+    note: str,
 ) -> Order:
     """The locked card becomes an order, or one of REFUSALS rolls all of it back."""
     _require_usable(card, member, at)
@@ -184,9 +187,17 @@ def _use(
     number = new_number()
     if not card_actions.use_card(card=card, member=member, order_number=number, at=at):
         raise UnknownCode  # the lock makes this impossible; the row count has the last word all the same
-    order = _place_order(card, member, number, image, wanted, at, who)
+    order = _place_order(card, member, number, image, wanted, at, who, note)
+    why = {"note": note} if note else {}
     audit.record(
-        AuditAction.REDEEM, actor=who, batch=card.batch, card=card, address=address, order=number, member=member.pk
+        AuditAction.REDEEM,
+        actor=who,
+        batch=card.batch,
+        card=card,
+        address=address,
+        order=number,
+        member=member.pk,
+        **why,
     )
     call_after_commit(provision, order.pk)
     return order
@@ -314,12 +325,12 @@ def _chosen_image(batch: Batch, image_id: int | None) -> Image | None:
     return Image(pk=row[0], line_id=batch.line_id, reference=row[1], operating_system=system)
 
 
-_FIRST_EVENT = "INSERT INTO orders_orderevent (order_id, kind, actor_id, note, at) VALUES (%s, %s, %s, '', %s)"
+_FIRST_EVENT = "INSERT INTO orders_orderevent (order_id, kind, actor_id, note, at) VALUES (%s, %s, %s, %s, %s)"
 
 
 @sensitive_variables("wanted", "login")
 def _place_order(
-    card: Card, member: User, number: str, image: Image | None, wanted: Wishes, at: datetime, who: User
+    card: Card, member: User, number: str, image: Image | None, wanted: Wishes, at: datetime, who: User, note: str
 ) -> Order:
     batch = card.batch
     surcharge = _surcharge(image, batch) if image else Decimal(0)
@@ -353,7 +364,7 @@ def _place_order(
     _insert(order)
     with connection.cursor() as cursor:
         moment = connection.ops.adapt_datetimefield_value(at)
-        cursor.execute(_FIRST_EVENT, [order.pk, OrderEventKind.CREATED, who.pk, moment])
+        cursor.execute(_FIRST_EVENT, [order.pk, OrderEventKind.CREATED, who.pk, note, moment])
     if surcharge:
         record_entry(member=member, kind=LedgerKind.SURCHARGE, amount=-surcharge, reference=number, created_by=who)
     return order

@@ -26,7 +26,8 @@ from .domain_actions import change_domain
 from .exceptions import OrderError, RedemptionRefused
 from .forms import DomainForm
 from .models import Service
-from .views import MemberRequest, SeeOther
+from .redeem_views import SeeOther
+from .views import MemberRequest
 
 ENDS_SOON_DAYS = 30
 

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import groupby
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 from django_htmx.middleware import HtmxDetails
 
-from accounts.actions import balance_of
-from accounts.address import client_address
-from accounts.exceptions import TooManyAttempts
 from accounts.models import User
 from accounts.paging import KeysetPage
 from cards import catalog
-from cards.choices import OSFamily
 from cards.models import CardUse
 
-from . import redemption
 from .access import shown_access
 from .choices import FINAL, IN_FLIGHT, STUCK, OrderState, ServiceState
-from .exceptions import AlreadyYours
 from .expectation import expected_time, in_words
-from .forms import SERVER_WISHES, SITE_WISHES, CodeForm, ConfirmForm
 from .models import Order, Service
-from .wishes import Wishes
-
-TOO_MANY = 429
 
 
 class MemberRequest(HttpRequest):
@@ -44,105 +31,6 @@ class MemberRequest(HttpRequest):
 
     user: User
     htmx: HtmxDetails
-
-
-class SeeOther(HttpResponseRedirect):
-    status_code = 303
-
-
-# --- Redeeming ------------------------------------------------------------------------------------------------------
-@login_required
-@never_cache
-@sensitive_post_parameters("code", "password", "ssh_key")
-@require_http_methods(["GET", "POST"])
-def redeem(request: MemberRequest) -> HttpResponse:
-    """The code, then what it is worth, then the order. Both steps POST: a code never stands in an address."""
-    if request.method == "GET":
-        return render(request, "member/redeem.html", {"form": CodeForm()})
-    if request.POST.get("step") == "confirm":
-        return _confirm(request)
-    return _check(request)
-
-
-@sensitive_variables("form")
-def _check(request: MemberRequest) -> HttpResponse:
-    form = CodeForm(request.POST)
-    if not form.is_valid():
-        return render(request, "member/redeem.html", {"form": form})
-    return _offer(request, form.cleaned_data["code"])
-
-
-@sensitive_variables("code", "form", "hero")
-def _offer(request: MemberRequest, code: str, form: ConfirmForm | None = None) -> HttpResponse:
-    """What the card is worth and what there is to choose; `form` brings back a choice that was refused."""
-    try:
-        preview = redemption.preview(code=code, member=request.user, address=client_address(request))
-    except AlreadyYours as yours:
-        return _to_own_order(request, yours)
-    except redemption.REFUSALS as refusal:
-        return _refuse(request, refusal)
-    confirm = form or ConfirmForm(initial={"code": code})
-    confirm.suit(preview.product_type)
-    families = [
-        (OSFamily(family).label, list(choices)) for family, choices in groupby(preview.choices, lambda c: c.family)
-    ]
-    chosen = str(confirm["image"].value() or "")
-    choice = next((choice for choice in preview.choices if str(choice.image_id) == chosen), None)
-    context = {
-        "preview": preview,
-        "product_icon": f"product-{preview.product_type}",
-        "families": families,
-        "form": confirm,
-        "chosen": chosen,
-        "choice": choice,
-        "charge": choice.surcharge if choice else Decimal(0),
-        "balance": balance_of(request.user) if any(choice.surcharge for choice in preview.choices) else None,
-    }
-    return render(request, "member/confirm.html", context)
-
-
-@sensitive_variables("code", "form")
-def _confirm(request: MemberRequest) -> HttpResponse:
-    form = ConfirmForm(request.POST)
-    valid = form.is_valid()
-    code = form.cleaned_data.get("code", "")
-    if not code:
-        return _check(request)
-    if not valid:
-        return _offer(request, code, form)
-    try:
-        order = redemption.redeem(
-            code=code,
-            member=request.user,
-            image_id=form.cleaned_data["image"],
-            agreed=form.cleaned_data["agreed"] or Decimal(0),
-            wishes=Wishes(**{name: form.cleaned_data[name] for name in (*SERVER_WISHES, *SITE_WISHES)}),
-            address=client_address(request),
-        )
-    except AlreadyYours as yours:
-        return _to_own_order(request, yours)
-    except redemption.REFUSALS as refusal:
-        field = "code" if isinstance(refusal, TooManyAttempts) else getattr(refusal, "field", "image")
-        if field == "code":
-            return _refuse(request, refusal)
-        form.add_error(field, str(refusal))
-        return _offer(request, code, form)
-    return SeeOther(reverse("orders:detail", args=[order.number]))
-
-
-@sensitive_variables("form")
-def _refuse(request: MemberRequest, refusal: Exception) -> HttpResponse:
-    """The field again, as it was typed, with the refusal beside it."""
-    form = CodeForm(request.POST)
-    form.is_valid()
-    form.add_error("code", str(refusal))
-    status = TOO_MANY if isinstance(refusal, TooManyAttempts) else 200
-    return render(request, "member/redeem.html", {"form": form}, status=status)
-
-
-def _to_own_order(request: MemberRequest, yours: AlreadyYours) -> HttpResponse:
-    messages.info(request, str(yours))
-    return SeeOther(reverse("orders:detail", args=[yours.order.number]))
 
 
 # --- Cards and orders -----------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ STAFF_NAV = (
         "staff-orders:list",
         _("Pickup orders"),
         "receipt",
-        ("staff-orders:list", "staff-orders:detail", "staff-orders:cancel"),
+        ("staff-orders:list", "staff-orders:detail", "staff-orders:cancel", "staff-orders:redeem"),
         "orders.view_order",
     ),
     NavItem(

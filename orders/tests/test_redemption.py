@@ -391,7 +391,7 @@ def test_an_error_report_holds_no_code(
     elif fault == "locking":
         monkeypatch.setattr(card_actions, "lock_card", _broken)
     else:
-        monkeypatch.setattr("orders.views.balance_of", _broken)
+        monkeypatch.setattr("orders.redeem_views.balance_of", _broken)
     got_request_exception.connect(keep)
     try:
         client.post("/cards/redeem/", {"step": step, "code": codes.group(shop.code), "image": shop.debian.pk})

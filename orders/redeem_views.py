@@ -1,0 +1,183 @@
+"""Redeeming a card, by the member himself or by staff for him: the code, what it is worth, the order.
+
+Both steps POST: a code never stands in an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_http_methods
+
+from accounts.actions import balance_of
+from accounts.address import client_address
+from accounts.exceptions import TooManyAttempts
+from accounts.models import User
+from cards.choices import OSFamily
+from cards.views.access import StaffRequest, staff_view
+
+from . import redemption
+from .exceptions import AlreadyYours
+from .forms import SERVER_WISHES, SITE_WISHES, BehalfForm, CodeForm, ConfirmForm
+from .wishes import Wishes
+
+TOO_MANY = 429
+
+
+class SeeOther(HttpResponseRedirect):
+    status_code = 303
+
+
+@dataclass(frozen=True)
+class Desk:
+    """For whom the card is, who acts, and the pages it happens on."""
+
+    member: User
+    actor: User | None = None
+    note: str = ""
+    code_page: str = "member/redeem.html"
+    offer_page: str = "member/confirm.html"
+    order_view: str = "orders:detail"
+    extra: dict[str, Any] = field(default_factory=dict)  # what the pages need besides
+
+    def page(self, request: HttpRequest, name: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+        return render(request, name, self.extra | context, status=status)
+
+    def to_order(self, number: str) -> HttpResponse:
+        return SeeOther(reverse(self.order_view, args=[number]))
+
+
+@login_required
+@never_cache
+@sensitive_post_parameters("code", "password", "ssh_key")
+@require_http_methods(["GET", "POST"])
+def redeem(request: HttpRequest) -> HttpResponse:
+    """The member's own."""
+    assert isinstance(request.user, User)  # noqa: S101  (for the type checker: login_required saw to it)
+    desk = Desk(member=request.user)
+    if request.method == "GET":
+        return desk.page(request, desk.code_page, {"form": CodeForm()})
+    return _serve(request, desk)
+
+
+@staff_view("orders.view_order")
+@staff_view("orders.redeem_for_member")
+@sensitive_post_parameters("code", "password", "ssh_key")
+@require_http_methods(["GET", "POST"])
+def redeem_for_member(request: StaffRequest) -> HttpResponse:
+    """Staff, for the member whom they name, with a reason; both go with the code through the steps."""
+    behalf = BehalfForm(request.POST if request.method == "POST" else None)
+    pages = {"code_page": "staff/redeem.html", "offer_page": "staff/redeem_confirm.html"}
+    if request.method == "GET" or not behalf.is_valid():
+        form = CodeForm(request.POST or None)
+        return render(request, pages["code_page"], {"form": form, "behalf": behalf})
+    desk = Desk(
+        member=behalf.found,
+        actor=request.user,
+        note=behalf.cleaned_data["note"],
+        order_view="staff-orders:detail",
+        extra={"behalf": behalf, "member": behalf.found},
+        **pages,
+    )
+    return _serve(request, desk)
+
+
+def _serve(request: HttpRequest, desk: Desk) -> HttpResponse:
+    step: Callable[[HttpRequest, Desk], HttpResponse] = _confirm if request.POST.get("step") == "confirm" else _check
+    return step(request, desk)
+
+
+@sensitive_variables("form")
+def _check(request: HttpRequest, desk: Desk) -> HttpResponse:
+    form = CodeForm(request.POST)
+    if not form.is_valid():
+        return desk.page(request, desk.code_page, {"form": form})
+    return _offer(request, desk, form.cleaned_data["code"])
+
+
+@sensitive_variables("code", "form", "confirm")
+def _offer(request: HttpRequest, desk: Desk, code: str, form: ConfirmForm | None = None) -> HttpResponse:
+    """What the card is worth and what there is to choose; `form` brings back a choice that was refused."""
+    try:
+        preview = redemption.preview(code=code, member=desk.member, address=client_address(request), actor=desk.actor)
+    except AlreadyYours as yours:
+        return _to_own_order(request, desk, yours)
+    except redemption.REFUSALS as refusal:
+        return _refuse(request, desk, refusal)
+    confirm = form or ConfirmForm(initial={"code": code})
+    confirm.suit(preview.product_type)
+    families = [
+        (OSFamily(family).label, list(choices)) for family, choices in groupby(preview.choices, lambda c: c.family)
+    ]
+    chosen = str(confirm["image"].value() or "")
+    choice = next((choice for choice in preview.choices if str(choice.image_id) == chosen), None)
+    context = {
+        "preview": preview,
+        "product_icon": f"product-{preview.product_type}",
+        "families": families,
+        "form": confirm,
+        "chosen": chosen,
+        "choice": choice,
+        "charge": choice.surcharge if choice else Decimal(0),
+        "balance": balance_of(desk.member) if any(choice.surcharge for choice in preview.choices) else None,
+    }
+    return desk.page(request, desk.offer_page, context)
+
+
+@sensitive_variables("code", "form")
+def _confirm(request: HttpRequest, desk: Desk) -> HttpResponse:
+    form = ConfirmForm(request.POST)
+    valid = form.is_valid()
+    code = form.cleaned_data.get("code", "")
+    if not code:
+        return _check(request, desk)
+    if not valid:
+        return _offer(request, desk, code, form)
+    try:
+        order = redemption.redeem(
+            code=code,
+            member=desk.member,
+            image_id=form.cleaned_data["image"],
+            agreed=form.cleaned_data["agreed"] or Decimal(0),
+            wishes=Wishes(**{name: form.cleaned_data[name] for name in (*SERVER_WISHES, *SITE_WISHES)}),
+            address=client_address(request),
+            actor=desk.actor,
+            note=desk.note,
+        )
+    except AlreadyYours as yours:
+        return _to_own_order(request, desk, yours)
+    except redemption.REFUSALS as refusal:
+        name = "code" if isinstance(refusal, TooManyAttempts) else getattr(refusal, "field", "image")
+        if name == "code":
+            return _refuse(request, desk, refusal)
+        form.add_error(name, str(refusal))
+        return _offer(request, desk, code, form)
+    return desk.to_order(order.number)
+
+
+@sensitive_variables("form")
+def _refuse(request: HttpRequest, desk: Desk, refusal: Exception) -> HttpResponse:
+    """The field again, as it was typed, with the refusal beside it."""
+    form = CodeForm(request.POST)
+    form.is_valid()
+    form.add_error("code", str(refusal))
+    status = TOO_MANY if isinstance(refusal, TooManyAttempts) else 200
+    return desk.page(request, desk.code_page, {"form": form}, status=status)
+
+
+def _to_own_order(request: HttpRequest, desk: Desk, yours: AlreadyYours) -> HttpResponse:
+    text = _("This member has used this card already. This is its order.") if desk.actor else str(yours)
+    messages.info(request, text)
+    return desk.to_order(yours.order.number)
