@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from accounts.wakeup import call_after_commit
 
-from . import audit, pricing, vault
+from . import approval, audit, pricing, vault
 from .catalog import lines_offering, product_of
 from .choices import AuditAction, BatchStatus, CardStatus, ValidityKind, WindowsPolicy
 from .exceptions import AlreadyReplaced, BadBatch, NothingToChange, NotWhole, UsedCardStays, WasCancelled
@@ -75,7 +75,8 @@ def create_batch(
     note: str = "",
     address: str | None = None,
 ) -> Batch:
-    """Freeze a configuration into a batch and have its cards generated after the commit.
+    """Freeze a configuration into a batch and have its cards generated after the commit, or after its approval when
+    it is above the limits of the two-person rule.
 
     The same `request_token` returns the batch it made before. Raises BadBatch with messages by field.
     """
@@ -93,6 +94,8 @@ def create_batch(
         windows_policy=windows_policy,
         reference_price=reference_price,
     )
+    if row["needs_approval"]:
+        row |= {"status": BatchStatus.WAITING, "asked_by": created_by}
     with transaction.atomic():
         batch, created = insert_batch(token, row | {"created_by": created_by, "note": note})
         if created:
@@ -103,8 +106,10 @@ def create_batch(
                 address=address,
                 quantity=quantity,
                 reference_price=str(batch.reference_price),
+                **({"waits": True} if batch.needs_approval else {}),
             )
-            call_after_commit(generate_batch, batch.pk)
+            if not batch.needs_approval:
+                call_after_commit(generate_batch, batch.pk)
     return batch
 
 
@@ -138,6 +143,14 @@ def checked_row(
         "expires_at": expires_at,
         "windows_policy": windows_policy,
         "windows_surcharge": _frozen_surcharge(line, windows_policy, term_months),
+        "needs_approval": approval.is_above_limit(
+            line=line,
+            product_type=product_type,
+            spec=clean,
+            term_months=term_months,
+            price=price,
+            quantity=quantity,
+        ),
     }
 
 

@@ -14,8 +14,18 @@ from accounts.wakeup import call_after_commit
 
 from . import audit
 from .actions import Validity, add_months
+from .approval import needs_second_person
 from .choices import AuditAction, BatchStatus, ValidityKind
-from .exceptions import BadBatch, BatchExpired, ChangedMeanwhile, NotGenerating, NotWhole, OnlyLater, WasCancelled
+from .exceptions import (
+    AnotherPerson,
+    BadBatch,
+    BatchExpired,
+    ChangedMeanwhile,
+    NotGenerating,
+    NotWhole,
+    OnlyLater,
+    WasCancelled,
+)
 from .models import Batch
 from .tasks import generate_batch
 
@@ -24,7 +34,8 @@ LONGEST_VALIDITY_MONTHS = 240
 
 @transaction.atomic
 def extend_batch(*, batch: Batch, last_day: date, actor: User | None, reason: str, address: str | None = None) -> None:
-    """Let the batch be valid to the end of a later day. Raises OnlyLater, WasCancelled, BadBatch without a reason.
+    """Let the batch be valid to the end of a later day. Raises OnlyLater, WasCancelled, BadBatch without a reason, and
+    AnotherPerson for whoever asked for a batch above the limits of the two-person rule.
 
     A redemption that was refused before this committed may succeed after it; none is made to fail.
     """
@@ -37,6 +48,8 @@ def extend_batch(*, batch: Batch, last_day: date, actor: User | None, reason: st
     earlier, later = row.last_day.date(), Validity.until(last_day).expires_at(today)
     if row.status == BatchStatus.CANCELLED:
         raise WasCancelled
+    if actor and actor.pk in (row.created_by_id, row.asked_by_id) and needs_second_person(row, row.total):
+        raise AnotherPerson
     if later <= row.expires_at:
         raise OnlyLater
     row.expires_at, row.validity_kind, row.validity_months = later, ValidityKind.DATE, None
@@ -67,14 +80,15 @@ def cancel_batch(*, batch: Batch, actor: User | None, reason: str = "", address:
     Raises NotGenerating.
     """
     row = _locked(batch)
-    if row.status != BatchStatus.GENERATING:
+    if row.status not in (BatchStatus.GENERATING, BatchStatus.WAITING):
         raise NotGenerating
     asked = row.quantity
     if row.issued:
         row.status, row.quantity, row.issued = BatchStatus.READY, row.generated, row.generated
+        row.needs_approval = row.needs_approval and row.approved_by_id is not None
     else:
         row.status = BatchStatus.CANCELLED
-    row.save(update_fields=["status", "quantity", "issued"])
+    row.save(update_fields=["status", "quantity", "issued", "needs_approval"])
     audit.record(
         AuditAction.CANCEL_BATCH,
         actor=actor,
@@ -100,15 +114,17 @@ def add_cards(
     """Have `count` more cards generated, with the serials that follow. Those before them stay good meanwhile.
 
     `was` is the quantity that the caller saw: of two calls that saw the same one, the second is refused, so that a
-    double submit adds once. Raises ChangedMeanwhile then, NotWhole while cards are being made, BatchExpired,
-    WasCancelled, or BadBatch when the batch would grow past the limit.
+    double submit adds once. Above the limits of the two-person rule they wait for approval.
+
+    Raises ChangedMeanwhile, NotWhole while cards are being made, BatchExpired, WasCancelled, or BadBatch when the batch
+    would grow past the limit.
     """
     row = _locked(batch)
     if row.status == BatchStatus.CANCELLED:
         raise WasCancelled
     if was is not None and row.quantity != was:
         raise ChangedMeanwhile
-    if row.status == BatchStatus.GENERATING:
+    if row.status in (BatchStatus.GENERATING, BatchStatus.WAITING):
         raise NotWhole
     if row.expires_at <= timezone.now():
         raise BatchExpired
@@ -117,7 +133,15 @@ def add_cards(
         limit = {"limit": f"{settings.BATCH_MAX_QUANTITY:,}", "more": f"{max(most, 0):,}"}
         raise BadBatch({"count": [_("A batch has at most %(limit)s cards; %(more)s more fit into this one.") % limit]})
     row.status, row.quantity, row.progress_at = BatchStatus.GENERATING, row.quantity + count, timezone.now()
-    row.save(update_fields=["status", "quantity", "progress_at"])
+    row.needs_approval = needs_second_person(row, row.total)
+    if row.needs_approval:
+        row.status, row.asked_by, row.approved_by, row.approved_at = BatchStatus.WAITING, actor, None, None
+    row.save(
+        update_fields=[
+            *("status", "quantity", "progress_at"),
+            *("needs_approval", "asked_by", "approved_by", "approved_at"),
+        ]
+    )
     audit.record(
         AuditAction.ADD_CARDS,
         actor=actor,
@@ -127,5 +151,6 @@ def add_cards(
         cards=count,
         quantity=row.quantity,
     )
-    call_after_commit(generate_batch, row.pk)
+    if not row.needs_approval:
+        call_after_commit(generate_batch, row.pk)
     batch.refresh_from_db()

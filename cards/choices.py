@@ -40,6 +40,7 @@ class WindowsPolicy(models.TextChoices):
 class BatchStatus(models.TextChoices):
     """What the row stores."""
 
+    WAITING = "waiting", _("Waiting for approval")
     GENERATING = "generating", _("Generating")
     READY = "ready", _("Ready")
     CANCELLED = "cancelled", pgettext_lazy("batch status", "Cancelled")  # given up before it was whole; final
@@ -48,6 +49,7 @@ class BatchStatus(models.TextChoices):
 class BatchShown(models.TextChoices):
     """What people see: the stored status, the switch and the clock together (使用状态)."""
 
+    WAITING = "waiting", _("Waiting for approval")
     GENERATING = "generating", _("Generating")
     NORMAL = "normal", pgettext_lazy("batch status", "Normal")
     DISABLED = "disabled", _("Disabled")
@@ -76,6 +78,7 @@ class ListOutcome(models.TextChoices):
 class AuditAction(models.TextChoices):
     CREATE_BATCH = "create_batch", _("Batch created")
     IMPORT_BATCH = "import_batch", _("Batch imported")
+    APPROVE_BATCH = "approve_batch", _("Batch approved")
     CANCEL_BATCH = "cancel_batch", _("Generating cancelled")
     ADD_CARDS = "add_cards", _("Cards added")
     DOWNLOAD = "download", _("Codes downloaded")

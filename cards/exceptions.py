@@ -70,5 +70,17 @@ class AlreadyReplaced(CardError):
         return _("This card was replaced by a new one. It stays disabled.")
 
 
+class NothingToApprove(CardError):
+    def __str__(self) -> str:
+        return _("This batch does not wait for an approval any more.")
+
+
+class AnotherPerson(CardError):
+    """The two-person rule."""
+
+    def __str__(self) -> str:
+        return _("You made or asked for this batch yourself. Above the set limit another person has to do this.")
+
+
 class AlreadyThere(CardError):
     """The catalogue holds such an entry already; the message says which."""

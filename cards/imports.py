@@ -204,6 +204,14 @@ def import_batch(
         windows_policy=windows_policy,
         reference_price=reference_price,
     )
+    if row["needs_approval"]:
+        raise ImportRefused(
+            _(
+                "So many codes, or of such a value, need another person's approval, and an import cannot wait for one. "
+                "Import fewer at a time, or ask whoever runs the portal to raise the limit."
+            ),
+            [],
+        )
     if dry_run:
         return None
     count = len(file.forms)

@@ -160,7 +160,8 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         enabled, live = Q(disabled_at__isnull=True), Q(expires_at__gt=timezone.now())
         full = Q(used_cards__gte=F("quantity") - F("replaced"))
         rules = {
-            BatchShown.GENERATING: ~ready & ~Q(status=BatchStatus.CANCELLED),
+            BatchShown.WAITING: ~ready & Q(status=BatchStatus.WAITING),
+            BatchShown.GENERATING: ~ready & Q(status=BatchStatus.GENERATING),
             BatchShown.CANCELLED: Q(status=BatchStatus.CANCELLED),
             BatchShown.DISABLED: ready & ~enabled,
             BatchShown.EXPIRED: ready & enabled & ~full & ~live,
@@ -175,7 +176,9 @@ class Batch(models.Model):
 
     The serials 1..`generated` exist. The serials 1..`issued` may be handed out and picked up: a batch is issued when it
     is whole, and cards added later when they are whole, while those before them stay good. Of the `quantity`,
-    `replaced` cards are void, each with its replacement among the rest. `code_bits` says how hard a code is to guess.
+    `replaced` cards are void, each with its replacement among the rest. What was asked for above the limits
+    (`needs_approval`, see cards.approval) is WAITING until another person than `created_by` and `asked_by` approves:
+    no card of it is made before. `code_bits` says how hard a code is to guess.
     """
 
     product_type = models.CharField(_("business type"), max_length=16, choices=ProductType)
@@ -206,6 +209,14 @@ class Batch(models.Model):
         settings.AUTH_USER_MODEL, verbose_name=_("created by"), on_delete=models.PROTECT, null=True, related_name="+"
     )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    needs_approval = models.BooleanField(default=False, editable=False)
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    approved_at = models.DateTimeField(null=True, editable=False)
     note = models.CharField(_("note"), max_length=500, blank=True)
 
     objects = BatchQuerySet.as_manager()
@@ -237,6 +248,29 @@ class Batch(models.Model):
             models.CheckConstraint(condition=Q(status__in=BatchStatus.values), name="batch_status_known"),
             models.CheckConstraint(
                 condition=~Q(status=BatchStatus.CANCELLED) | Q(issued=0), name="batch_cancelled_never_issued"
+            ),
+            models.CheckConstraint(
+                condition=Q(needs_approval=False)
+                | Q(status__in=[BatchStatus.WAITING, BatchStatus.CANCELLED])
+                | Q(approved_by__isnull=False),
+                name="batch_approved_before_made",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=BatchStatus.WAITING) | Q(needs_approval=True, generated=F("issued")),
+                name="batch_waiting_makes_nothing",
+            ),
+            models.CheckConstraint(
+                condition=Q(approved_by__isnull=True, approved_at__isnull=True)
+                | Q(approved_by__isnull=False, approved_at__isnull=False),
+                name="batch_approved_when",
+            ),
+            models.CheckConstraint(
+                condition=Q(approved_by__isnull=True)
+                | (
+                    (Q(created_by__isnull=True) | ~Q(approved_by=F("created_by")))
+                    & (Q(asked_by__isnull=True) | ~Q(approved_by=F("asked_by")))
+                ),
+                name="batch_approved_by_another",
             ),
             models.CheckConstraint(condition=Q(reference_price__gte=0), name="batch_price"),
             models.CheckConstraint(condition=Q(windows_surcharge__gte=0), name="batch_surcharge"),
@@ -278,7 +312,7 @@ class Batch(models.Model):
         if self.status == BatchStatus.CANCELLED:
             return BatchShown.CANCELLED
         if not self.issued:
-            return BatchShown.GENERATING
+            return BatchShown.WAITING if self.status == BatchStatus.WAITING else BatchShown.GENERATING
         if self.disabled_at:
             return BatchShown.DISABLED
         if self.used_cards >= self.total:

@@ -49,6 +49,7 @@ urlpatterns = [
     path("cards/<int:pk>/enable/", switch.batch_switch, {"disable": False}, name="batch-enable"),
     path("cards/<int:pk>/extend/", changes.batch_extend, name="batch-extend"),
     path("cards/<int:pk>/add/", changes.batch_add_cards, name="batch-add-cards"),
+    path("cards/<int:pk>/approve/", changes.batch_approve, name="batch-approve"),
     path("cards/<int:pk>/cancel/", changes.batch_cancel, name="batch-cancel"),
     path("cards/<int:pk>/<int:serial>/disable/", switch.card_switch, {"disable": True}, name="card-disable"),
     path("cards/<int:pk>/<int:serial>/enable/", switch.card_switch, {"disable": False}, name="card-enable"),

@@ -40,6 +40,7 @@ STAFF_NAV = (
             "staff:batch-cancel",
             "staff:cards-disable",
             "staff:selection-disable",
+            "staff:batch-approve",
             "staff:card-disable",
             "staff:card-enable",
             "staff:card-replace",

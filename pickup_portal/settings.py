@@ -7,6 +7,7 @@ refuses that default through the system checks.
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -172,6 +173,9 @@ CELERY_TIMEZONE = "UTC"
 # --- Cards ------------------------------------------------------------------------------------------------------
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]  # codes never touch the disk
 BATCH_MAX_QUANTITY = env.int("BATCH_MAX_QUANTITY", 1_000_000)
+# The two-person rule: above this value (in CURRENCY) or count a batch waits for another person's approval; 0: off.
+BATCH_APPROVAL_VALUE = Decimal(env.str("BATCH_APPROVAL_VALUE", "0"))
+BATCH_APPROVAL_QUANTITY = env.int("BATCH_APPROVAL_QUANTITY", 0)
 GENERATION_SLICE = timedelta(seconds=env.int("GENERATION_SLICE_SECONDS", 20))  # one task's turn, then it requeues
 GENERATION_STALLED_AFTER = timedelta(seconds=env.int("GENERATION_STALLED_SECONDS", 5))
 CURRENCY = env.str("CURRENCY", "CNY")

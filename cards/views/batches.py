@@ -71,7 +71,9 @@ def _narrowed(batches: BatchQuerySet, chosen: dict[str, Any]) -> BatchQuerySet:
 
 @staff_view("cards.view_batch")
 def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
-    batch = get_object_or_404(Batch.objects.with_used().select_related("line", "created_by"), pk=pk)
+    batch = get_object_or_404(
+        Batch.objects.with_used().select_related("line", "created_by", "asked_by", "approved_by"), pk=pk
+    )
     form = CardFilter(request.GET)
     form.is_valid()
     chosen = {name: value for name, value in form.cleaned_data.items() if value}
@@ -80,6 +82,10 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
     context = {
         "batch": batch,
         "description": catalog.describe(batch.product_type, batch.spec),
+        "waiting_cards": batch.quantity - batch.generated,
+        "waiting_worth": (batch.quantity - batch.generated) * batch.reference_price,
+        "may_approve": request.user.has_perm("cards.approve_batch")
+        and request.user.pk not in (batch.created_by_id, batch.asked_by_id),
         "needs_os": catalog.product_of(batch.product_type).needs_os,
         "form": form,
         "page": page,

@@ -13,10 +13,10 @@ from django.utils.translation import ngettext
 
 from accounts.address import client_address
 
-from .. import changes
+from .. import approval, changes
 from ..choices import BatchStatus
-from ..exceptions import BadBatch, CardError
-from ..forms import AddCardsForm, ExtendForm, ReasonForm
+from ..exceptions import BadBatch, CardError, NothingToApprove
+from ..forms import AddCardsForm, ApproveForm, ExtendForm, ReasonForm
 from ..models import Batch
 from .access import StaffRequest, staff_view
 
@@ -55,6 +55,8 @@ def batch_add_cards(request: StaffRequest, pk: int) -> HttpResponseBase:
             reason=data["reason"],
             address=client_address(request),
         )
+        if batch.status == BatchStatus.WAITING:
+            return _("The cards wait for another person's approval.")
         return ngettext(
             "%(n)d more card is being generated.", "%(n)d more cards are being generated.", data["count"]
         ) % {"n": data["count"]}
@@ -66,7 +68,7 @@ def batch_add_cards(request: StaffRequest, pk: int) -> HttpResponseBase:
 def batch_cancel(request: StaffRequest, pk: int) -> HttpResponseBase:
     batch = _batch(pk)
     form = ReasonForm(request.POST or None)
-    if request.method != "POST" and batch.status != BatchStatus.GENERATING:
+    if request.method != "POST" and batch.status not in (BatchStatus.GENERATING, BatchStatus.WAITING):
         messages.info(request, _("No cards of this batch are being generated."))
         return redirect("staff:batch-detail", pk=pk)
 
@@ -79,6 +81,25 @@ def batch_cancel(request: StaffRequest, pk: int) -> HttpResponseBase:
         return _("Generating was stopped. The batch has %(n)d cards.") % {"n": batch.quantity}
 
     return _page(request, batch, form, act, "staff/batch_cancel.html")
+
+
+@staff_view("cards.approve_batch")
+def batch_approve(request: StaffRequest, pk: int) -> HttpResponseBase:
+    """The second person's yes; his no is to stop the batch."""
+    batch = _batch(pk)
+    if request.method != "POST" and batch.status != BatchStatus.WAITING:
+        messages.info(request, str(NothingToApprove()))
+        return redirect("staff:batch-detail", pk=pk)
+    form = ApproveForm(request.POST or None, request=request, initial={"was": batch.quantity})
+
+    def act() -> str:
+        data = form.cleaned_data
+        approval.approve_batch(
+            batch=batch, actor=request.user, was=data["was"], note=data["note"], address=client_address(request)
+        )
+        return _("Batch %(number)s is approved; its cards are being generated.") % {"number": batch.number}
+
+    return _page(request, batch, form, act, "staff/batch_approve.html")
 
 
 def _batch(pk: int) -> Batch:
@@ -100,4 +121,6 @@ def _page(request: StaffRequest, batch: Batch, form: Form, act: Callable[[], str
         else:
             return redirect("staff:batch-detail", pk=batch.pk)
     status = 422 if form.errors else 200
-    return render(request, template, {"batch": batch, "form": form}, status=status)
+    cards = batch.quantity - batch.generated
+    context = {"batch": batch, "form": form, "cards": cards, "worth": cards * batch.reference_price}
+    return render(request, template, context, status=status)

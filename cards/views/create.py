@@ -16,7 +16,7 @@ from accounts.address import client_address
 
 from .. import actions, catalog, pricing
 from ..catalog import Product, SpecForm
-from ..choices import ProductType, ValidityKind, WindowsPolicy
+from ..choices import BatchStatus, ProductType, ValidityKind, WindowsPolicy
 from ..exceptions import BadBatch
 from ..forms import LONGEST_MONTHS, TERM_CHOICES, BatchForm
 from ..models import Batch, Line
@@ -47,7 +47,12 @@ def batch_add_type(request: StaffRequest, product_type: str) -> HttpResponseBase
         except BadBatch as error:
             _show(error, form, spec_form)
         else:
-            messages.success(request, _("Batch %(number)s is being generated.") % {"number": batch.number})
+            if batch.status == BatchStatus.WAITING:
+                messages.info(
+                    request, _("Batch %(number)s waits for another person's approval.") % {"number": batch.number}
+                )
+            else:
+                messages.success(request, _("Batch %(number)s is being generated.") % {"number": batch.number})
             return redirect("staff:batch-detail", pk=batch.pk)
     return _form_page(request, product, form, spec_form)
 

@@ -30,6 +30,7 @@ STATES: dict[str, tuple[Any, dict[str, tuple[str, str]]]] = {
     "batch": (
         BatchShown,
         {
+            "waiting": ("amber", "clock"),
             "generating": ("blue", "loader"),
             "cancelled": ("grey", "x-circle"),
             "normal": ("green", "check-circle"),
