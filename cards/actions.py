@@ -106,7 +106,7 @@ def create_batch(
                 address=address,
                 quantity=quantity,
                 reference_price=str(batch.reference_price),
-                **({"waits": True} if batch.needs_approval else {}),
+                needs_approval=batch.needs_approval,
             )
             if not batch.needs_approval:
                 call_after_commit(generate_batch, batch.pk)
