@@ -12,5 +12,5 @@ def give(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("pickup_portal", "0004_more_roles")]
+    dependencies = [("pickup_portal", "0005_card_life_roles")]
     operations = [migrations.RunPython(give, migrations.RunPython.noop)]
