@@ -22,7 +22,7 @@ def freeze(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('cards', '0007_catalogue_prices'),
+        ("cards", "0009_refused_tries"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
