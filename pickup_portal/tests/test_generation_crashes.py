@@ -155,8 +155,10 @@ def test_killed_again_and_again_it_ends_whole(place: Lab) -> None:
         stood = batch.generated()
         assert stood < CARDS, "the batch was whole before the last interruption"
         seen.append((stood, batch.fingerprint(stood)))
+        print(f"{how} {stood}", flush=True)
         batch.wait_for(stood + 1)
         resumed.append((time.monotonic() - killed, how))
+        print(f"{how:<9} at {stood:>8}, went on after {resumed[-1][0]:.1f} s", flush=True)
     batch.wait_for(CARDS)
     changed = sum(batch.fingerprint(stood) != print_ for stood, print_ in seen)
     total, codes, status = batch.ask(
