@@ -141,7 +141,7 @@ def measure_pages(times: int) -> tuple[list[PageResult], list[str]]:
     """(a result per page, the names that answer to POST only). Raises CannotMeasure."""
     sample = find_sample()
     results, post_only = [], []
-    with _quiet(), _signed_in(sample) as clients:
+    with _quiet(), signed_in({MEMBER: sample.member, STAFF: sample.staff}) as clients:
         for page in pages(sample):
             result = _measure(page, clients[page.who], times)
             if result is None:
@@ -201,11 +201,12 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _signed_in(sample: Sample) -> Iterator[dict[str, Client]]:
-    """A client each, signed in without a login, which would change `last_login`; their sessions go at the end."""
+def signed_in(users: dict[str, User]) -> Iterator[dict[str, Client]]:
+    """A client each, and a visitor's, signed in without a login, which would change `last_login`; their sessions go
+    at the end."""
     engine = import_module(settings.SESSION_ENGINE)
     clients, sessions = {VISITOR: _client()}, []
-    for who, user in ((MEMBER, sample.member), (STAFF, sample.staff)):
+    for who, user in users.items():
         session = engine.SessionStore()
         session[SESSION_KEY] = str(user.pk)
         session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import PortalCommand
-from pickup_portal.bench import generate, pages, redeem
+from pickup_portal.bench import generate, lists, pages, redeem
 from pickup_portal.bench.scratch import CannotMeasure
 
 CONSENT = "--i-know-it-makes-cards-and-orders"
@@ -47,6 +47,13 @@ SCENARIOS = {
         "makes a batch through a running worker, beside COPY of as many rows by a bare client",
         lambda n: asdict(generate.measure_generation(n)),
         generate.lines,
+        1_000_000,
+        "cards",
+    ),
+    "lists": Scenario(
+        "makes batches of 10,000 cards and compares the staff's lists before and after; for a scratch database",
+        lists.run,
+        lists.lines,
         1_000_000,
         "cards",
     ),
