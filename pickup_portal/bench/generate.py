@@ -99,7 +99,7 @@ def _raw(count: int) -> float:
             )
         rows.seek(0)
         took = _copy_bare(rows)
-    Batch.objects.filter(pk=batch.pk).update(generated=count, status=BatchStatus.READY)
+    Batch.objects.filter(pk=batch.pk).update(generated=count, issued=count, status=BatchStatus.READY)
     batch.refresh_from_db()
     actions.disable_batch(batch=batch, actor=None, reason="bench")
     return took
