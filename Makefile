@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate
+.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate bench-lists
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -44,6 +44,9 @@ bench-redeem: $(VENV)/.installed-dev
 
 bench-generate: $(VENV)/.installed-dev
 	$(LAB) --worker -- $(BIN)/python manage.py bench generate -n $(CARDS) --i-know-it-makes-cards-and-orders
+
+bench-lists: $(VENV)/.installed-dev
+	$(LAB) --demo -- $(BIN)/python manage.py bench lists -n $(CARDS) --i-know-it-makes-cards-and-orders
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

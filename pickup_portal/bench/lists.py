@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, transaction
-from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.command import table
@@ -24,8 +22,8 @@ from accounts.models import User
 from cards.models import Batch, Card
 from cards.vault import BatchVault
 
-from .pages import percentile, signed_in
-from .scratch import CannotMeasure, scratch_batch, scratch_member
+from .pages import counted_queries, percentile, signed_in
+from .scratch import CannotMeasure, scratch_batch, scratch_members
 
 CARDS_A_BATCH = 10_000
 USED_EVERY = 50
@@ -44,7 +42,7 @@ def run(cards: int) -> dict[str, Any]:
     staff = User.objects.filter(is_active=True, is_superuser=True, is_staff=True).order_by("pk").first()
     if staff is None:
         raise CannotMeasure("The lists need a superuser to look at them; seed_demo makes one.")
-    member, first = scratch_member(), None
+    (member,), first = scratch_members(1), None
     small: dict[str, Cost] = {}
     start, made = time.monotonic(), 0
     while made < cards:
@@ -110,14 +108,14 @@ def _measure_all(batch: Batch, staff: User) -> dict[str, Cost]:
             "batch details": lambda: client.get(reverse("staff:batch-detail", args=[batch.pk])),
             "usage log": lambda: client.get(reverse("staff:usage-log")),
             "usage log of a batch": lambda: client.get(reverse("staff:usage-log"), {"q": number}),
-            "find by code": lambda: client.post(reverse("staff:card-find"), {"code": code}),
+            "find by code": lambda: client.post(reverse("staff:card-find"), {"q": code}),
         }
-        return {name: _measure(ask, client) for name, ask in asked.items()}
+        return {name: _measure(ask) for name, ask in asked.items()}
 
 
-def _measure(ask: Callable[[], Any], client: Client) -> Cost:
+def _measure(ask: Callable[[], Any]) -> Cost:
     ask()
-    with CaptureQueriesContext(connection) as seen:
+    with counted_queries() as seen:
         answer = ask()
     if answer.status_code != 200:
         raise CannotMeasure(f"{answer.request['PATH_INFO']} answered {answer.status_code}.")

@@ -153,13 +153,7 @@ def measure_pages(times: int) -> tuple[list[PageResult], list[str]]:
 
 def _measure(page: Page, client: Client, times: int) -> PageResult | None:
     """None for a page that does not answer to GET."""
-    seen: list[str] = []
-
-    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        seen.append(sql)
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(note):
+    with counted_queries() as seen:
         response = client.get(page.path)
     if response.status_code == NOT_GET:
         return None
@@ -179,6 +173,19 @@ def _measure(page: Page, client: Client, times: int) -> PageResult | None:
         kb=round(len(body) / 1024, 1),
         gzip_kb=round(len(gzip.compress(body, 6)) / 1024, 1),
     )
+
+
+@contextmanager
+def counted_queries() -> Iterator[list[str]]:
+    """The statements that this process sends meanwhile."""
+    seen: list[str] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        yield seen
 
 
 def percentile(values: list[float], share: float) -> float:
