@@ -20,7 +20,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count, Exists, Model, OuterRef
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -28,7 +28,7 @@ from accounts.command import table
 from accounts.middleware import TIME_ZONE_COOKIE
 from accounts.models import User
 from cards.choices import ProductType
-from cards.models import AuditEvent, Card
+from cards.models import AuditEvent, Card, Image, Line, OperatingSystem, ServerModel
 from orders.choices import STUCK, OrderState
 from orders.models import Order
 
@@ -82,16 +82,35 @@ class Sample:
     card: Card
     event: int
 
-    def arguments(self, name: str, wanted: frozenset[str]) -> dict[str, object]:
-        order = self.stuck if name == "staff-orders:cancel" else self.order
-        known = {
-            "number": order.number,
-            "pk": self.card.batch_id,
+    def arguments(self, name: str, wanted: frozenset[str]) -> dict[str, object] | None:
+        """None when there is nothing to put into the address: an invitation, a model the line does not have."""
+        known: dict[str, object] = {
+            "number": (self.stuck if name == "staff-orders:cancel" else self.order).number,
+            "pk": self.pk_for(name.partition(":")[2]),
             "serial": self.card.serial,
-            "event": self.event,
             "product_type": ProductType.CLOUD_SERVER.value,
+            "key": self.order.provider,
+            "event": _latest(AuditEvent),
         }
-        return {key: known[key] for key in wanted}
+        values = {key: known.get(key) for key in wanted}
+        return None if None in values.values() else values
+
+    def pk_for(self, name: str) -> int | None:
+        models: dict[str, type[Model]] = {
+            "line-detail": Line,
+            "line-edit": Line,
+            "image-add": Line,
+            "server-model-add": Line,
+            "image-edit": Image,
+            "server-model-edit": ServerModel,
+            "system-edit": OperatingSystem,
+            "member-detail": User,
+        }
+        return _latest(models[name]) if name in models else self.card.batch_id
+
+
+def _latest(model: type[Model]) -> int | None:
+    return model._default_manager.order_by("-pk").values_list("pk", flat=True).first()
 
 
 def find_sample() -> Sample:
@@ -121,6 +140,8 @@ def pages(sample: Sample) -> list[Page]:
         if who is None:
             continue
         arguments = sample.arguments(name, frozenset(pattern.pattern.converters))
+        if arguments is None:
+            continue
         found.append(Page(name, who, reverse(name, kwargs=arguments)))
         if name == "home":
             found.append(Page(name, VISITOR, reverse(name)))
