@@ -39,6 +39,10 @@ crash-points: $(VENV)/.installed-dev
 hanging-provider: $(VENV)/.installed-dev
 	$(HEAVY) orders/tests/test_hanging_provider.py
 
+races: $(VENV)/.installed-dev
+	LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_races.py
+	PORTAL_TEST_DB=sqlite LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_races.py
+
 bench-redeem: $(VENV)/.installed-dev
 	$(LAB) -- $(BIN)/python manage.py bench redeem -n $(REDEMPTIONS) --i-know-it-makes-cards-and-orders
 

@@ -59,10 +59,11 @@ def session_of(member: User) -> str:
 
 
 def redeem_request(session: str, code: str, image_id: int) -> bytes:
-    return form_request(session, "/cards/redeem/", {"step": "confirm", "code": code, "image": image_id, "hostname": ""})
+    fields = {"step": "confirm", "code": code, "image": str(image_id), "hostname": ""}
+    return form_request("/cards/redeem/", session, fields)
 
 
-def form_request(session: str, path: str, fields: dict[str, object]) -> bytes:
+def form_request(path: str, session: str, fields: dict[str, str]) -> bytes:
     body = urlencode(fields | {"csrfmiddlewaretoken": CSRF}).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
