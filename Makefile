@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate bench-lists
+.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate bench-lists codes-proof leak-scan
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -26,6 +26,12 @@ test-sqlite: $(VENV)/.installed-dev
 
 # Proofs that take minutes, on real processes. CARDS and KILLS set the size.
 HEAVY = $(BIN)/python -m pytest -q -n0 -s -m heavy
+
+leak-scan: $(VENV)/.installed-dev
+	$(HEAVY) pickup_portal/tests/test_leak_scan.py
+
+codes-proof: $(VENV)/.installed-dev
+	$(HEAVY) cards/tests/test_codes_proof.py
 
 crashes: $(VENV)/.installed-dev
 	$(HEAVY) pickup_portal/tests/test_generation_crashes.py

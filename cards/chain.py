@@ -167,15 +167,19 @@ def head_breaks(head: AuditHead | None) -> Iterator[Break]:
         return
     if not head.position:
         return
+    yield from head_mark_wrong(head)
+    last = AuditSeal.objects.filter(position=head.position).first()
+    if last is None or bytes(last.seal) != bytes(head.seal):
+        yield Break(head.position, None, "the end of the chain was cut off")
+
+
+def head_mark_wrong(head: AuditHead) -> Iterator[Break]:
     try:
         fits = vault.audit_seal(head.key_id, _head_body(head.position, bytes(head.seal))) == bytes(head.mark)
     except vault.KeyUnavailable:
         fits = False
     if not fits:
         yield Break(head.position, None, "the head of the chain was changed")
-    last = AuditSeal.objects.filter(position=head.position).first()
-    if last is None or bytes(last.seal) != bytes(head.seal):
-        yield Break(head.position, None, "the end of the chain was cut off")
 
 
 def forged() -> Iterator[AuditEvent]:

@@ -142,9 +142,16 @@ class BatchVault:
         return self._token + serial.to_bytes(4, "big")
 
 
+def _access_keys() -> dict[str, bytes]:
+    """Raises KeyUnavailable where there are none, as in a process that was given the index key only."""
+    if not settings.ACCESS_KEYS:
+        raise KeyUnavailable("ACCESS_KEYS")
+    return parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS)
+
+
 def seal_access(access: dict[str, str], *, order_key: UUID) -> bytes:
     """Sealed access details of an order's product: key id, a zero byte, nonce and ciphertext."""
-    key_id, key = next(iter(parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).items()))
+    key_id, key = next(iter(_access_keys().items()))
     nonce = os.urandom(NONCE)
     return key_id.encode() + b"\0" + nonce + AESGCM(key).encrypt(nonce, json.dumps(access).encode(), order_key.bytes)
 
@@ -153,7 +160,7 @@ def open_access(sealed: bytes, *, order_key: UUID) -> dict[str, str]:
     """The access details again. Raises KeyUnavailable."""
     name, _, body = bytes(sealed).partition(b"\0")
     key_id = name.decode()
-    key = parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).get(key_id)
+    key = _access_keys().get(key_id)
     if key is None:
         raise KeyUnavailable(key_id)
     access: dict[str, str] = json.loads(_decrypt(AESGCM(key), body, order_key.bytes, key_id))

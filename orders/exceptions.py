@@ -205,6 +205,13 @@ class BadSSHKey(RedemptionRefused):
         return _("This is no SSH public key. It is one line that begins with ssh-ed25519, ecdsa-sha2 or ssh-rsa.")
 
 
+class NoOwnLogin(RedemptionRefused):
+    field = "password"
+
+    def __str__(self) -> str:
+        return _("A login of your own cannot be kept at the moment. Leave these fields empty to have one chosen.")
+
+
 class BadPassword(RedemptionRefused):
     field = "password"
 

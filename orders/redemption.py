@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -47,6 +47,7 @@ from .exceptions import (
     DomainTaken,
     ImageNotOffered,
     MistypedCode,
+    NoOwnLogin,
     RedemptionRefused,
     SoldOut,
     UnknownCode,
@@ -328,6 +329,15 @@ def _chosen_image(batch: Batch, image_id: int | None) -> Image | None:
 _FIRST_EVENT = "INSERT INTO orders_orderevent (order_id, kind, actor_id, note, at) VALUES (%s, %s, %s, %s, %s)"
 
 
+@sensitive_variables("login")
+def _sealed_login(login: dict[str, str], key: UUID) -> bytes | None:
+    """None when he wished for none. Raises NoOwnLogin where this process has no key to keep it under."""
+    try:
+        return vault.seal_access(login, order_key=key) if login else None
+    except vault.KeyUnavailable:
+        raise NoOwnLogin from None
+
+
 @sensitive_variables("wanted", "login")
 def _place_order(
     card: Card, member: User, number: str, image: Image | None, wanted: Wishes, at: datetime, who: User, note: str
@@ -335,7 +345,8 @@ def _place_order(
     batch = card.batch
     surcharge = _surcharge(image, batch) if image else Decimal(0)
     site = f"{number.lower()}.{settings.HOSTING_DOMAIN}" if catalog.product_of(batch.product_type).is_site else ""
-    key, login = uuid4(), wanted.login()
+    key = uuid4()
+    login = _sealed_login(wanted.login(), key)
     order = Order(
         key=key,
         number=number,
@@ -353,7 +364,7 @@ def _place_order(
         image_reference=image.reference if image else "",
         hostname=site or wanted.hostname or f"srv-{number.lower()}",
         domain=wanted.domain or site,
-        login=vault.seal_access(login, order_key=key) if login else None,
+        login=login,
         surcharge=surcharge,
         currency=batch.currency,
         next_attempt_at=at + settings.WAKE_GRACE,

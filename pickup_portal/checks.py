@@ -12,6 +12,10 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connection
+
+from cards import audit, chain, vault
+from cards.models import AuditEvent, AuditHead, Batch
 
 from . import embedded
 
@@ -26,8 +30,23 @@ _MAKE_A_KEY = (
 
 @register(Tags.security)
 def check_keys(**kwargs: Any) -> list[CheckMessage]:
-    """The key settings are well formed. Messages name the setting and the key's id, never the secret."""
-    return [message for name in _KEY_RINGS for message in _check_key_ring(name)]
+    """The key settings are well formed. Messages name the setting and the key's id, never the secret.
+
+    A process that serves members only needs the index key to redeem, and should hold no key that opens codes.
+    """
+    if settings.PORTAL_SURFACE != "members":
+        return [message for name in _KEY_RINGS for message in _check_key_ring(name)]
+    found = _check_key_ring("CARD_INDEX_KEY")
+    if settings.ACCESS_KEYS:
+        found += _check_key_ring("ACCESS_KEYS")
+    else:
+        text = "ACCESS_KEYS is not set: members cannot be shown access details here, nor choose a login."
+        found.append(Warning(text, id="portal.W002"))
+    for name in settings.KEYS_OF_STAFF:
+        if getattr(settings, name):
+            text = f"{name} is set, but a process that serves members only has no use for it."
+            found.append(Warning(text, hint=f"Take {name} out of this process's environment.", id="portal.W003"))
+    return found
 
 
 def _check_key_ring(name: str) -> list[CheckMessage]:
@@ -112,6 +131,65 @@ def check_production(**kwargs: Any) -> list[CheckMessage]:
         if str(provisioner.get("BACKEND", "")).endswith("SimulatorProvisioner"):
             found.append(Warning(f'The provisioner "{key}" is the simulator: it opens nothing real.', id="portal.W001"))
     return found
+
+
+@register(Tags.database)
+def check_keys_fit(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """The keys are those that this database was made with; asked with `check --database default` and at every start."""
+    if not databases or any(message.is_serious() for message in check_keys()):
+        return []
+    try:
+        return [*_check_index_key(), *_check_master_keys(), *_check_audit_keys()]
+    except DatabaseError:  # not migrated yet, or not there: others say so
+        return []
+
+
+def _check_index_key() -> list[CheckMessage]:
+    """The newest audit events carry marks made with it."""
+    newest = list(AuditEvent.objects.order_by("-pk")[:5])
+    if not newest or any(audit.is_genuine(event) for event in newest):
+        return []
+    text = "CARD_INDEX_KEY is not the key that this database was made with: every code would be unknown."
+    return [Error(text, hint="Set the key that was in use before.", id="portal.E020")]
+
+
+def _check_master_keys() -> list[CheckMessage]:
+    """One batch of each key is opened."""
+    found: list[CheckMessage] = []
+    if settings.PORTAL_SURFACE == "members":
+        return found
+    ids = vault.parse_keys("CARD_MASTER_KEYS", settings.CARD_MASTER_KEYS)
+    for key_id in Batch.objects.order_by().values_list("key_id", flat=True).distinct():
+        batches = Batch.objects.filter(key_id=key_id)
+        if key_id not in ids:
+            text = (
+                f'CARD_MASTER_KEYS lacks the key "{key_id}" of {batches.count()} batches: their codes cannot be shown.'
+            )
+            found.append(Warning(text, hint="The cards can still be picked up.", id="portal.W021"))
+            continue
+        batch = batches.latest("pk")
+        try:
+            vault.unwrap(key_id, bytes(batch.wrapped_key), batch.request_token)
+        except vault.KeyUnavailable:
+            text = f'CARD_MASTER_KEYS: the key "{key_id}" is another one than the key of that name before.'
+            found.append(Error(text, hint="Set the key that was in use before.", id="portal.E021"))
+    return found
+
+
+def _check_audit_keys() -> list[CheckMessage]:
+    head = AuditHead.objects.filter(pk=1, position__gt=0).first()
+    if settings.PORTAL_SURFACE == "members" or head is None or not any(chain.head_mark_wrong(head)):
+        return []
+    text = f'AUDIT_KEYS: the key "{head.key_id}" is missing or another one than before, or the chain was changed.'
+    return [Error(text, hint="Set the key that was in use before; check_invariants says more.", id="portal.E022")]
+
+
+def refuse_wrong_keys() -> None:
+    """Raise ImproperlyConfigured when the keys are not this database's; called where a process starts."""
+    found = check_keys_fit(databases=["default"])
+    connection.close()
+    if errors := [str(message.msg) for message in found if isinstance(message, Error)]:
+        raise ImproperlyConfigured("The portal refuses to start. " + " ".join(errors))
 
 
 def refuse_unfit_settings() -> None:

@@ -29,13 +29,16 @@ PORTAL_ENV = env.str("PORTAL_ENV", "development")  # development | production
 PRODUCTION = PORTAL_ENV == "production"
 DEBUG = env.bool("DEBUG", False)
 DATA_DIR = Path(env.str("PORTAL_DATA_DIR", str(BASE_DIR / "var"))).resolve()
-_KEY_NAMES = ("SECRET_KEY", "CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS", "AUDIT_KEYS")
+# Which pages this process serves: members | staff | all. A process for members opens no code and seals no trail.
+PORTAL_SURFACE = env.str("PORTAL_SURFACE", "all")
+KEYS_OF_STAFF = ("CARD_MASTER_KEYS", "AUDIT_KEYS")
+_KEY_NAMES = ("SECRET_KEY", "CARD_INDEX_KEY", "ACCESS_KEYS", *(() if PORTAL_SURFACE == "members" else KEYS_OF_STAFF))
 if PRODUCTION:
     _keys: dict[str, str] = {}
 elif all(env.str(name, "") for name in _KEY_NAMES):
     _keys = {}
 else:
-    _keys = embedded.load_or_create_keys(DATA_DIR)
+    _keys = {name: key for name, key in embedded.load_or_create_keys(DATA_DIR).items() if name in _KEY_NAMES}
 
 SECRET_KEY = env.str("SECRET_KEY", _keys.get("SECRET_KEY", "missing"))
 # "id:base64key id:base64key"; the first one wraps new batches, the others only unwrap.
@@ -44,8 +47,6 @@ CARD_INDEX_KEY = env.str("CARD_INDEX_KEY", _keys.get("CARD_INDEX_KEY", ""))
 ACCESS_KEYS = env.str("ACCESS_KEYS", _keys.get("ACCESS_KEYS", ""))
 AUDIT_KEYS = env.str("AUDIT_KEYS", _keys.get("AUDIT_KEYS", ""))
 
-# Which pages this process serves: members | staff | all.
-PORTAL_SURFACE = env.str("PORTAL_SURFACE", "all")
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=[] if PRODUCTION else ["localhost", "127.0.0.1", "[::1]", "testserver"]
 )

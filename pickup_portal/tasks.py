@@ -9,7 +9,7 @@ from celery.signals import beat_init, worker_init, worker_process_init, worker_r
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 
-from .checks import refuse_unfit_settings
+from .checks import refuse_unfit_settings, refuse_wrong_keys
 from .lifeline import die_with_parent
 
 HEARTBEAT_KEY = "worker-heartbeat"
@@ -27,6 +27,7 @@ def heartbeat() -> None:
 def refuse_development_settings(**kwargs: object) -> None:
     try:
         refuse_unfit_settings()
+        refuse_wrong_keys()
     except ImproperlyConfigured as error:
         raise SystemExit(str(error)) from None  # Celery logs any other exception of a handler and goes on
 
