@@ -198,6 +198,11 @@ class SimulatedPlane:
                 [fault, verb, str(key) if key else None, -1 if times is None else times, seconds],
             )
 
+    def finish_builds(self) -> None:
+        """Whatever is being built is ready now."""
+        with self._transaction() as db:
+            db.execute("UPDATE resources SET ready_at = 0 WHERE state = 'building'")
+
     def disarm(self) -> None:
         with self._transaction() as db:
             db.execute("DELETE FROM faults")

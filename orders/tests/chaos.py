@@ -29,7 +29,7 @@ import psycopg2
 
 from orders.provisioning.simulated_plane import SimulatedPlane
 from pickup_portal.lifeline import die_with_parent
-from pickup_portal.testing.lab import BEAT, WORKER, Lab, end, lab
+from pickup_portal.testing.lab import BEAT, CELERY, WORKER, Lab, end, lab
 from pickup_portal.testing.servers import _broker_program, _wait_for
 
 from .race import free_port, redeem_request
@@ -53,7 +53,7 @@ QUICK = {
     "THROTTLE_GLOBAL": "10000000",
     "LOG_LEVEL": "CRITICAL",
 }
-SHARES = {"task": 40, "worker": 12, "web": 14, "provider": 12, "beat": 8, "broker": 8, "database": 6}
+SHARES = {"task": 46, "worker": 8, "web": 14, "provider": 10, "beat": 8, "broker": 8, "database": 6}
 
 # Members with a session each, and cards for them: what the script prints is what the redeeming threads work on.
 SET_UP = """
@@ -100,6 +100,24 @@ with muted():
         codes += [vault.open(card.serial, bytes(card.sealed)) for card in batch.cards.order_by("serial")]
 print(json.dumps({"sessions": sessions, "codes": codes, "image": image.pk}))
 """
+
+
+# A worker that neither looks at its lease before it calls nor carries its fence when it writes.
+CARELESS = """
+import sys, django
+django.setup()
+from orders import fulfilment
+from orders.models import Order
+
+def close(claimed, outcome, error="", **changes):
+    return bool(Order.objects.filter(pk=claimed.order.pk).update(lease_until=None, **changes))
+
+fulfilment._close = close
+fulfilment.Claim.ended = lambda claimed: False
+from pickup_portal.celery import app
+app.worker_main(sys.argv[1:])
+"""
+ZOMBIES = 10  # processes of one such worker
 
 
 @dataclass
@@ -155,6 +173,9 @@ class Portal:
                 ]
             case "beat":
                 return [*python, *BEAT]
+            case "zombie" | "careless":
+                how = ["-c", CARELESS, *WORKER[len(CELERY) :]] if name == "careless" else WORKER
+                return [*python, *how, "-n", f"{name}@chaos", "--concurrency", str(ZOMBIES)]
             case _:
                 return [*python, *WORKER, "-n", f"{name}@chaos"]
 
@@ -240,6 +261,16 @@ class Portal:
 
     def count(self, where: str) -> int:
         return int(self.ask(f"SELECT count(*) FROM orders_order WHERE {where}")[0][0])  # noqa: S608 (our own words)
+
+    def rows(self) -> dict[str, tuple[Any, ...]]:
+        """Every order and service as it stands, column by column."""
+        orders = self.ask("SELECT o.number, md5(o::text), md5(s::text) FROM orders_order o"
+                          " LEFT JOIN orders_service s ON s.order_id = o.id")  # fmt: skip
+        return {row[0]: row for row in orders}
+
+    def signal_all(self, name: str, number: int) -> None:
+        """To the process and everything it started, as when a machine freezes."""
+        os.killpg(self.running[name].pid, number)
 
     def in_flight(self) -> int:
         return self.count("state IN ('pending', 'provisioning')")

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from .chaos import LEASE, SHARES, SWEEP, Members, Portal, Verdict, chaos_portal, judge
+from .chaos import LEASE, SHARES, SWEEP, ZOMBIES, Members, Portal, Verdict, chaos_portal, judge
 
 pytestmark = pytest.mark.heavy
 
 KILLS = int(os.environ.get("KILLS", "320"))
 REDEMPTIONS = int(os.environ.get("REDEMPTIONS", "5000"))
+HOLD = 2.0  # seconds that opening a product takes at most, where workers are to be met in the middle
+BACKLOG, KEEPS_UP_WITHIN = 200, 10.0
 PAUSE = float(os.environ.get("PAUSE", "0.8"))
 
 
@@ -31,16 +34,25 @@ def kinds(kills: int, rng: random.Random) -> list[str]:
     return hows[:kills]
 
 
-def torment(portal: Portal, members: Members, kills: int) -> None:
-    """Kill, let redemptions through in proportion, kill again; at the end everything is up."""
+def torment(portal: Portal, members: Members, kills: int, share: float = 1.0) -> None:
+    """Kill, let redemptions through in proportion up to that share, kill again; at the end everything is up.
+
+    On a slow machine the kills wait for the orders, so that each finds the portal at work and not only starting up.
+    """
     rng = random.Random()  # noqa: S311
-    total = len(members.codes)
+    total = int(len(members.codes) * share)
     members.start()
     for number, how in enumerate(kinds(kills, rng), 1):
         members.allowed = total * number // kills
         time.sleep(PAUSE * (0.5 + rng.random()))
+        deadline = time.monotonic() + KEEPS_UP_WITHIN
+        while portal.count("state = 'active'") < members.allowed - BACKLOG and time.monotonic() < deadline:
+            time.sleep(0.25)
         portal.kill(how, rng)
-    members.allowed = total
+
+
+def redeem_the_rest(members: Members) -> None:
+    members.allowed = len(members.codes)
     members.join(300)
     assert not members.is_alive()
 
@@ -75,8 +87,9 @@ def test_nothing_is_lost_and_nothing_happens_twice() -> None:
         portal.start_all()
         start = time.monotonic()
         torment(portal, members, KILLS)
+        redeem_the_rest(members)
         took = time.monotonic() - start
-        portal.wait_until_final(120)
+        portal.wait_until_final(300)
         verdict = judge(portal, members)
         table([*rows(portal, members, verdict, took), ("last order open after", f"{time.monotonic() - start:.0f} s")])
         assert members.given_up == []
@@ -113,12 +126,15 @@ def test_a_killed_worker_s_orders_go_on_within_lease_and_sweep() -> None:
 
 
 def test_without_the_sweep_orders_are_lost() -> None:
-    """Negative control: the same kills, and no beat."""
-    with chaos_portal() as portal:
+    """Negative control: kills of the same kinds, and a beat that calls no sweep. The last ones find nobody to wake."""
+    with chaos_portal("--hold", "2") as portal:
         members = Members(portal, portal.set_up(max(REDEMPTIONS // 20, 100)))
         portal.start_all(beat=False)
         portal.start("beat", SWEEP_SECONDS="86400")
-        torment(portal, members, max(KILLS // 10, 12))
+        torment(portal, members, max(KILLS // 10, 12), share=0.9)
+        redeem_the_rest(members)
+        for name in ("worker-1", "broker", "worker-2"):
+            portal.kill(name, random.Random())  # noqa: S311
         stuck = -1
         while stuck != (stuck := portal.in_flight()):
             time.sleep(2 * LEASE)
@@ -132,7 +148,63 @@ def test_without_the_key_products_are_doubled() -> None:
         members = Members(portal, portal.set_up(max(REDEMPTIONS // 20, 100), cloud_share=0))
         portal.start_all()
         torment(portal, members, max(KILLS // 10, 12))
+        redeem_the_rest(members)
         portal.wait_until_final(120)
         verdict = judge(portal, members)
         table([("without the key", f"{verdict.doubled} of {verdict.redeemed} orders have more than one product")])
         assert verdict.doubled > 0
+
+
+def wake_the_dead(portal: Portal, members: Members, name: str, rounds: int) -> tuple[int, int, int, int]:
+    """Stop a worker in the middle of its calls, past every lease; let others do its work; let it go on.
+
+    (processes stopped, attempts cut in the middle, rows of orders and services it wrote, resources it made)
+    """
+    stopped = attempts = writes = made = 0
+    for number in range(1, rounds + 1):
+        portal.start(name, PROVISIONER_PLACES="100", TASK_TIME_LIMIT_SECONDS="600", DRAIN_SECONDS="0")
+        members.allowed = number * ZOMBIES
+        wait_for(lambda: portal.count("state = 'provisioning' AND lease_until > now()") >= ZOMBIES - 2)
+        time.sleep(random.random() * HOLD)  # noqa: S311  (before the product was made, or after)
+        portal.signal_all(name, signal.SIGSTOP)
+        held = portal.in_flight()
+        portal.start("worker-1", PROVISIONER_PLACES="100")
+        portal.start("beat")
+        assert portal.wait_until_final(90)
+        portal.stop("beat")
+        portal.stop("worker-1")
+        before, there = portal.rows(), len(portal.plane.resources(deleted=True))
+        portal.signal_all(name, signal.SIGCONT)
+        time.sleep(LEASE)  # their time-outs are shorter
+        stopped, attempts = stopped + ZOMBIES, attempts + held
+        writes += sum(before[key] != row for key, row in portal.rows().items())
+        made += len(portal.plane.resources(deleted=True)) - there
+        portal.stop(name)
+    return stopped, attempts, writes, made
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("name", ["zombie", "careless"])
+def test_workers_stopped_past_their_lease_write_nothing_and_make_nothing(name: str) -> None:
+    """Careless is the negative control: without lease and fence the same workers do write."""
+    rounds = 5 if name == "zombie" else 2
+    with chaos_portal("--hold", str(HOLD)) as portal:
+        members = Members(portal, portal.set_up(rounds * ZOMBIES, cloud_share=0), threads=ZOMBIES)
+        for process in ("broker", "provider", "web"):
+            portal.start(process)
+        portal.wait_for_web()
+        members.start()
+        stopped, attempts, writes, made = wake_the_dead(portal, members, name, rounds)
+        members.join(60)
+        verdict = judge(portal, members)
+        result = f"{stopped} stopped in {attempts} attempts: {writes} writes, {made} resources"
+        table([(f"{name} workers continued past the lease", result)])
+        assert attempts > rounds * ZOMBIES // 2
+        assert verdict.clean() or name == "careless"
+        assert (writes, made) == (0, 0) if name == "zombie" else writes > 0
