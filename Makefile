@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate bench-lists codes-proof leak-scan
+.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -51,6 +51,9 @@ races: $(VENV)/.installed-dev
 
 bench-redeem: $(VENV)/.installed-dev
 	$(LAB) -- $(BIN)/python manage.py bench redeem -n $(REDEMPTIONS) --i-know-it-makes-cards-and-orders
+
+bench-orders: $(VENV)/.installed-dev
+	$(LAB) -- $(BIN)/python manage.py bench orders --i-know-it-makes-cards-and-orders
 
 bench-generate: $(VENV)/.installed-dev
 	$(LAB) --worker -- $(BIN)/python manage.py bench generate -n $(CARDS) --i-know-it-makes-cards-and-orders

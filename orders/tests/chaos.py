@@ -136,6 +136,7 @@ class Portal:
     provider_options: tuple[str, ...] = ()
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
+    extra: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.web_port, self.provider_port = free_port(), free_port()
@@ -180,6 +181,8 @@ class Portal:
                 return [*python, *WORKER, "-n", f"{name}@chaos"]
 
     def start(self, name: str, **extra_env: str) -> None:
+        """With this environment on top, now and whenever it is started again."""
+        extra_env = self.extra.setdefault(name, extra_env)
         self.running[name] = subprocess.Popen(
             self.command(name),
             env=self.env | extra_env,
@@ -282,6 +285,11 @@ class Portal:
                 return True
             time.sleep(0.2)
         return False
+
+    def manage(self, *arguments: str) -> None:
+        """A command in the portal's environment, which must succeed."""
+        command = [sys.executable, "manage.py", *arguments]
+        subprocess.run(command, env=self.env, stdout=self.log, stderr=self.log, check=True)
 
     def set_up(self, cards: int, members: int = 20, cloud_share: float = CLOUD_SHARE) -> dict[str, Any]:
         cloud = int(cards * cloud_share)

@@ -125,6 +125,27 @@ def test_a_killed_worker_s_orders_go_on_within_lease_and_sweep() -> None:
         assert max(took) < SWEEP + 1.5  # the sweep, its message, and a claim
 
 
+def test_with_neither_broker_nor_worker_the_sweep_command_opens_everything() -> None:
+    count = max(REDEMPTIONS // 20, 50)
+    with chaos_portal() as portal:
+        members = Members(portal, portal.set_up(count))
+        for process in ("provider", "web"):
+            portal.start(process)
+        portal.wait_for_web()
+        members.start()
+        redeem_the_rest(members)
+        assert portal.count("state = 'pending'") == count
+        start = time.monotonic()
+        portal.manage("sweep", "--drain", "--timeout", "240")
+        verdict = judge(portal, members)
+        done = (
+            f"{verdict.active} of {count} orders opened in {time.monotonic() - start:.0f} s by the command sweep alone"
+        )
+        table([("broker and workers gone all the time", done)])
+        assert verdict.clean()
+        assert verdict.active == count
+
+
 def test_without_the_sweep_orders_are_lost() -> None:
     """Negative control: kills of the same kinds, and a beat that calls no sweep. The last ones find nobody to wake."""
     with chaos_portal("--hold", "2") as portal:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import PortalCommand
-from pickup_portal.bench import generate, lists, pages, redeem
+from pickup_portal.bench import generate, lists, orders, pages, redeem
 from pickup_portal.bench.scratch import CannotMeasure
 
 CONSENT = "--i-know-it-makes-cards-and-orders"
@@ -49,6 +49,13 @@ SCENARIOS = {
         generate.lines,
         1_000_000,
         "cards",
+    ),
+    "orders": Scenario(
+        "opens orders through Celery workers of its own, beside as many tasks that do nothing",
+        orders.measure_orders,
+        orders.lines,
+        1000,
+        "orders",
     ),
     "lists": Scenario(
         "makes batches of 10,000 cards and compares the staff's lists before and after; for a scratch database",
