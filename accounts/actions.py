@@ -55,3 +55,10 @@ def set_preferences(*, user: User, language: str, time_zone: str) -> None:
     """The language and zone a person wants pages in; empty: as the browser says."""
     user.language, user.time_zone = language, time_zone
     user.save(update_fields=["language", "time_zone"])
+
+
+def set_active(*, user: User, active: bool) -> bool:
+    """Let the person in, or shut him out: his sessions end with their next request. False if it was so already."""
+    won = User.objects.filter(pk=user.pk, is_active=not active).update(is_active=active)
+    user.is_active = active
+    return bool(won)

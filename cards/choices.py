@@ -93,6 +93,10 @@ class AuditAction(models.TextChoices):
     REDEEM = "redeem", _("Card redeemed")
     RETURN_CARD = "return_card", _("Card returned")
     FIX_ORDER = "fix_order", _("Order changed by staff")
+    TOP_UP = "top_up", _("Balance topped up")
+    DISABLE_MEMBER = "disable_member", _("Member disabled")
+    ENABLE_MEMBER = "enable_member", _("Member enabled")
+    EXPORT_LIST = "export_list", _("List exported")
     CHANGE_CATALOGUE = "change_catalogue", _("Catalogue changed")
 
 

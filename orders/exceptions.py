@@ -46,6 +46,11 @@ class ServiceExpired(OrderError):
         return _("The term of this service has ended. Extend it first, then it can be resumed.")
 
 
+class WrongMember(OrderError):
+    def __str__(self) -> str:
+        return _("The state of this member does not allow this. Reload the page to see how it stands.")
+
+
 class NotLater(OrderError):
     def __str__(self) -> str:
         return _("The new end must be later than the present one and in the future.")

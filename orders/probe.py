@@ -16,6 +16,8 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
+from .choices import AttemptOutcome
+from .models import ProvisioningAttempt
 from .provisioning.base import Provisioner, ProvisionerError
 from .provisioning.registry import get_provisioner
 
@@ -76,6 +78,17 @@ def says(trouble: Exception) -> str:
     if isinstance(trouble, ImproperlyConfigured):
         return _("The settings of this provisioner are wrong.")
     return trouble_text(type(trouble).__name__)
+
+
+def attempt_says(attempt: ProvisioningAttempt) -> str:
+    """The trouble of an attempt in the reader's language, by its class; empty when there was none."""
+    kinds = {
+        AttemptOutcome.TRANSIENT: "TransientError",
+        AttemptOutcome.PERMANENT: "PermanentError",
+        AttemptOutcome.UNKNOWN: "OutcomeUnknown",
+    }
+    kind = kinds.get(AttemptOutcome(attempt.outcome))
+    return trouble_text(kind) if kind else ""
 
 
 def trouble_text(kind: str) -> str:

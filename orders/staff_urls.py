@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import provisioner_views, redeem_views, staff_views
+from . import provisioner_views, redeem_views, staff_members, staff_services, staff_views
 
 app_name = "staff-orders"
 
@@ -15,4 +15,17 @@ urlpatterns = [
     path("orders/<slug:number>/", staff_views.order_detail, name="detail"),
     path("orders/<slug:number>/retry/", staff_views.retry, name="retry"),
     path("orders/<slug:number>/cancel/", staff_views.cancel, name="cancel"),
+    path("orders/<slug:number>/settle/", staff_views.settle, name="settle"),
+    path("services/", staff_services.service_list, name="service-list"),
+    path("services/<slug:number>/", staff_services.service_detail, name="service"),
+    path("services/<slug:number>/suspend/", staff_services.service_suspend, name="service-suspend"),
+    path("services/<slug:number>/resume/", staff_services.service_resume, name="service-resume"),
+    path("services/<slug:number>/extend/", staff_services.service_extend, name="service-extend"),
+    path("services/<slug:number>/settle/", staff_services.service_settle, name="service-settle"),
+    path("services/<slug:number>/terminate/", staff_services.service_terminate, name="service-terminate"),
+    path("members/", staff_members.member_list, name="member-list"),
+    path("members/<int:pk>/", staff_members.member_detail, name="member"),
+    path("members/<int:pk>/top-up/", staff_members.member_top_up, name="member-top-up"),
+    path("members/<int:pk>/disable/", staff_members.member_switch, {"disable": True}, name="member-disable"),
+    path("members/<int:pk>/enable/", staff_members.member_switch, {"disable": False}, name="member-enable"),
 ]

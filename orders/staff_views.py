@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.db.models import Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -17,9 +18,12 @@ from cards.views.access import StaffRequest, staff_view
 
 from . import actions
 from .choices import STUCK, OrderState
+from .deeds import Deed, deed_page, sum_of
 from .exceptions import OrderError
 from .forms import NoteForm, OrderFilterForm
 from .models import Order
+from .probe import attempt_says
+from .staff_forms import SettleForm
 
 MOST_MEMBERS_FOUND = 200
 
@@ -55,7 +59,7 @@ def order_detail(request: StaffRequest, number: str) -> HttpResponse:
         "service": getattr(order, "service", None),
         "configuration": catalog.describe(order.product_type, order.spec),
         "events": order.events.select_related("actor"),
-        "attempts": order.provisioning_attempts.all(),
+        "attempts": [(attempt, attempt_says(attempt)) for attempt in order.provisioning_attempts.all()],
         "stuck": order.state in STUCK,
         "note_form": NoteForm(),
     }
@@ -98,6 +102,47 @@ def cancel(request: StaffRequest, number: str) -> HttpResponse:
     else:
         messages.success(request, _("The order is cancelled and the card can be used again."))
     return redirect("staff-orders:detail", number=order.number)
+
+
+@staff_view("orders.view_order")
+@staff_view("orders.resolve_order")
+@require_http_methods(["GET", "POST"])
+def settle(request: StaffRequest, number: str) -> HttpResponseBase:
+    """An order that got stuck was settled past the portal: say how, in a note."""
+    order = _order(number)
+    page = reverse("staff-orders:detail", args=[number])
+    if order.state not in STUCK:
+        messages.error(request, _("Only an order that failed or needs attention can be settled by hand."))
+        return redirect(page)
+    form = SettleForm(request.POST or None, request=request)
+    says = [
+        _("Order %(number)s, %(name)s, member %(member)s.")
+        % {"number": number, "name": order.product_name, "member": order.member.username},
+        _("The portal does nothing more for it, and it cannot be restarted. The card stays used."),
+    ]
+    if order.surcharge:
+        says.append(_("The member paid a Windows surcharge of %(amount)s.") % {"amount": sum_of(order.surcharge)})
+    deed = Deed(
+        title=_("Mark as settled"),
+        button=_("Mark as settled"),
+        says=says,
+        back=page,
+        trail=[(_("Pickup orders"), reverse("staff-orders:list")), (number, page)],
+    )
+
+    def act() -> str:
+        data = form.cleaned_data
+        actions.resolve_order(
+            order=order,
+            actor=request.user,
+            note=data["reason"],
+            external_id=data["external_id"].strip() if data["how"] == "opened" else "",
+            refund=data["how"] == "refund",
+            address=client_address(request),
+        )
+        return _("The order is settled.")
+
+    return deed_page(request, deed, form, act)
 
 
 def _order(number: str) -> Order:

@@ -1,0 +1,106 @@
+"""What staff fill in about members, orders and services."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from accounts.stepup import StepUpForm
+
+from .choices import ServiceState
+
+MOST_TOP_UP = Decimal(1_000_000)
+
+
+def search_field(says: Any) -> forms.CharField:
+    return forms.CharField(
+        label=_("Search"),
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": says}),
+    )
+
+
+class MemberFilter(forms.Form):
+    q = search_field(_("Member ID, e-mail or user name"))
+    state = forms.ChoiceField(
+        label=_("Status"),
+        required=False,
+        choices=[("", _("All")), ("active", _("Normal member")), ("disabled", _("Disabled"))],
+    )
+
+
+class ServiceFilter(forms.Form):
+    q = search_field(_("Order number or member"))
+    state = forms.ChoiceField(label=_("State"), required=False, choices=[("", _("All")), *ServiceState.choices])
+    attention = forms.BooleanField(label=_("Needs a person"), required=False)
+
+
+class DeedForm(forms.Form):
+    """Why a person on the staff does it."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=200,
+        help_text=_("Recorded in the audit trail."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class ProvenDeedForm(StepUpForm, DeedForm):
+    """The same for what cannot be undone, with proof that it is the person himself."""
+
+
+class TopUpForm(StepUpForm):
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
+    amount = forms.DecimalField(
+        label=_("Amount"), min_value=Decimal("0.01"), max_value=MOST_TOP_UP, max_digits=9, decimal_places=2
+    )
+    reason = forms.CharField(
+        label=_("Reason"), max_length=200, help_text=_("The member sees it beside the entry in his ledger.")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["amount"].help_text = settings.CURRENCY
+
+
+class ExtendServiceForm(DeedForm):
+    last_day = forms.DateField(
+        label=_("Last day"),
+        help_text=_("The service runs to the end of that day."),
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+    )
+    field_order = ["last_day", "reason"]
+
+
+class SettleForm(StepUpForm):
+    """How an order that got stuck was settled past the portal."""
+
+    how = forms.ChoiceField(
+        label=_("How was it settled?"),
+        widget=forms.RadioSelect,
+        choices=[
+            ("closed", _("Otherwise: nothing is opened, the card stays used")),
+            ("refund", _("Otherwise, and the Windows surcharge goes back to the member")),
+            ("opened", _("The product was opened by hand at the provisioner")),
+        ],
+    )
+    external_id = forms.CharField(
+        label=_("ID at the provisioner"),
+        required=False,
+        max_length=200,
+        help_text=_("For a product opened by hand."),
+    )
+    reason = forms.CharField(label=_("Note"), max_length=200, help_text=_("Kept in the order's timeline."))
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if data.get("how") == "opened" and not data.get("external_id", "").strip():
+            self.add_error("external_id", _("Enter the ID of the product that was opened."))
+        return data

@@ -1,0 +1,162 @@
+"""Staff pages about members: find one, see his cards, orders, services and ledger, top him up, shut him out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Lower
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_GET, require_http_methods
+
+from accounts.actions import balance_of
+from accounts.address import client_address
+from accounts.models import LedgerEntry, User
+from accounts.paging import KeysetPage
+from cards.models import CardUse
+from cards.views.access import StaffRequest, staff_view
+
+from . import member_actions as actions
+from .choices import IN_FLIGHT, STUCK, ServiceState
+from .deeds import Deed, deed_page, sum_of
+from .models import Order, Service
+from .staff_forms import DeedForm, MemberFilter, TopUpForm
+
+MEMBERS_A_PAGE = 20
+SHOWN = 10  # rows of each kind on a member's page; the lists behind them show all
+
+
+def find_members(text: str) -> QuerySet[User]:
+    """Members whom a text names: member ID, e-mail address, or the beginning of a user name. Each has its index."""
+    named = Q(username__startswith=text) | Q(~Q(email=""), lower_email=text.lower()) | Q(external_id=text)
+    if text.isascii() and text.isdigit() and len(text) <= 18:
+        named |= Q(pk=int(text), external_id=None) | Q(pk=int(text), external_id="")
+    return User.objects.alias(lower_email=Lower("email")).filter(named, is_staff=False)
+
+
+@staff_view("accounts.view_user")
+@require_GET
+def member_list(request: StaffRequest) -> HttpResponse:
+    form = MemberFilter(request.GET)
+    form.is_valid()
+    chosen = {name: value for name, value in form.cleaned_data.items() if value}
+    members = find_members(chosen["q"]) if "q" in chosen else User.objects.filter(is_staff=False)
+    if "state" in chosen:
+        members = members.filter(is_active=chosen["state"] == "active")
+    newest = LedgerEntry.objects.filter(member=OuterRef("pk")).order_by("-sequence").values("balance_after")[:1]
+    page = KeysetPage(members.annotate(balance=Subquery(newest)), request, size=MEMBERS_A_PAGE)
+    return render(request, "staff/member_list.html", {"form": form, "page": page, "narrowed": bool(chosen)})
+
+
+@staff_view("accounts.view_user")
+@require_GET
+def member_detail(request: StaffRequest, pk: int) -> HttpResponse:
+    member = _member(pk)
+    see_orders, see_money = (
+        request.user.has_perm("orders.view_order"),
+        request.user.has_perm("accounts.view_ledgerentry"),
+    )
+    context: dict[str, Any] = {"member": member}
+    if request.user.has_perm("cards.view_carduse"):
+        uses = CardUse.objects.filter(member=member).select_related("batch", "card")
+        context["uses"] = uses.defer("batch__wrapped_key", "card__sealed", "card__lookup").order_by("-id")[:SHOWN]
+    if see_orders:
+        orders = Order.objects.filter(member=member)
+        context |= {
+            "orders": orders.order_by("-id")[:SHOWN],
+            "counts": orders.aggregate(
+                all=Count("pk"),
+                open=Count("pk", filter=Q(state__in=IN_FLIGHT)),
+                stuck=Count("pk", filter=Q(state__in=STUCK)),
+            ),
+        }
+    if request.user.has_perm("orders.view_service"):
+        context["services"] = Service.objects.filter(member=member).select_related("order").order_by("-id")[:SHOWN]
+    if see_money:
+        ledger = LedgerEntry.objects.filter(member=member).select_related("created_by")
+        context |= {"balance": balance_of(member), "page": KeysetPage(ledger, request, size=SHOWN)}
+    return render(request, "staff/member_detail.html", context)
+
+
+@staff_view("accounts.top_up")
+@require_http_methods(["GET", "POST"])
+def member_top_up(request: StaffRequest, pk: int) -> HttpResponseBase:
+    member = _member(pk)
+    form = TopUpForm(request.POST or None, request=request)
+    balance = balance_of(member)
+    deed = Deed(
+        title=_("Top up %(name)s") % {"name": member.username},
+        button=_("Top up"),
+        says=[
+            _("The balance is %(balance)s now.") % {"balance": sum_of(balance)},
+            _("The entry stays in the ledger for good; the member sees it at once."),
+        ],
+        back=_page_of(member),
+        trail=_trail(member),
+    )
+
+    def act() -> str:
+        data = form.cleaned_data
+        entry = actions.top_up(
+            member=member,
+            amount=data["amount"],
+            reason=data["reason"],
+            actor=request.user,
+            token=data["token"],
+            address=client_address(request),
+        )
+        return _("%(amount)s were added. The balance is %(balance)s.") % {
+            "amount": sum_of(entry.amount),
+            "balance": sum_of(entry.balance_after),
+        }
+
+    return deed_page(request, deed, form, act)
+
+
+@staff_view("accounts.disable_member")
+@require_http_methods(["GET", "POST"])
+def member_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpResponseBase:
+    member, form = _member(pk), DeedForm(request.POST or None)
+    running = Service.objects.filter(member=member).exclude(state=ServiceState.TERMINATED).count()
+    if disable:
+        says = [
+            _("%(name)s cannot sign in any more, and is signed out everywhere at once.") % {"name": member.username},
+            _("Nothing that is his is taken: the balance of %(balance)s stays.")
+            % {"balance": sum_of(balance_of(member))},
+            ngettext("%(n)d service goes on running.", "%(n)d services go on running.", running) % {"n": running},
+            _("It can be undone at any time."),
+        ]
+    else:
+        says = [_("%(name)s can sign in again, with the password of before.") % {"name": member.username}]
+    deed = Deed(
+        title=(_("Disable %(name)s") if disable else _("Enable %(name)s")) % {"name": member.username},
+        button=_("Disable") if disable else _("Enable"),
+        says=says,
+        back=_page_of(member),
+        trail=_trail(member),
+        danger=disable,
+    )
+
+    def act() -> str:
+        do = actions.disable_member if disable else actions.enable_member
+        do(member=member, reason=form.cleaned_data["reason"], actor=request.user, address=client_address(request))
+        done = _("%(name)s is disabled.") if disable else _("%(name)s is enabled.")
+        return done % {"name": member.username}
+
+    return deed_page(request, deed, form, act)
+
+
+def _member(pk: int) -> User:
+    return get_object_or_404(User, pk=pk, is_staff=False)
+
+
+def _page_of(member: User) -> str:
+    return reverse("staff-orders:member", args=[member.pk])
+
+
+def _trail(member: User) -> list[tuple[str, str]]:
+    return [(_("Members"), reverse("staff-orders:member-list")), (member.username, _page_of(member))]

@@ -1,0 +1,164 @@
+"""The staff's pages about members: found by index, topped up once, shut out at once."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from accounts.actions import balance_of
+from accounts.models import LedgerEntry, User
+from accounts.tests.factories import PASSWORD, UserFactory
+from cards.choices import AuditAction
+from cards.models import AuditEvent
+from cards.tests.factories import make_batch
+from orders import member_actions
+from orders.choices import OrderState
+from orders.exceptions import WrongMember
+from orders.staff_members import find_members
+
+from .cast import alice, bob, client_of, place_order, put_into
+
+__all__ = ["alice", "bob"]
+pytestmark = pytest.mark.django_db
+LIST = "/staff/members/"
+SEES = ("view_user", "view_ledgerentry", "view_order", "view_service", "view_carduse", "view_batch")
+
+
+def staff_with(*permissions: str) -> User:
+    user = UserFactory.create(staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+@pytest.fixture
+def client(db: None) -> Client:
+    return client_of(staff_with(*SEES, "top_up", "disable_member"))
+
+
+def top_up_form(**changes: Any) -> dict[str, Any]:
+    return {"token": str(uuid.uuid4()), "amount": "12.50", "reason": "paid by transfer", "password": PASSWORD} | changes
+
+
+def test_found_by_id_address_or_name(alice: User, bob: User) -> None:
+    company = UserFactory.create(username="carol", external_id="2305")
+    for text, found in [
+        (str(alice.pk), [alice]),
+        ("2305", [company]),
+        (str(company.pk), []),  # members known by the company's number are not found under the portal's
+        (alice.email.upper(), [alice]),
+        ("ali", [alice]),
+        ("lice", []),
+        ("nobody", []),
+    ]:
+        assert list(find_members(text)) == found, text
+    staff = UserFactory.create(staff=True, username="alistair")
+    assert staff not in find_members("ali")
+
+
+@pytest.mark.postgres("asks PostgreSQL for its plan")
+def test_the_search_uses_indexes() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    plan = find_members("member77").explain()
+    assert "Seq Scan" not in plan, plan
+
+
+def test_the_list_and_its_constant_number_of_queries(client: Client, alice: User) -> None:
+    UserFactory.create(username="rich", balance="50")
+    page = client.get(LIST).content.decode()
+    assert alice.username in page
+    assert "50.00" in page
+    with CaptureQueriesContext(connection) as few:
+        client.get(LIST)
+    for _ in range(5):
+        UserFactory.create(balance="1")
+    with CaptureQueriesContext(connection) as more:
+        client.get(LIST)
+    assert len(more) == len(few)
+    assert "No member matches." in client.get(LIST, {"q": "nobody"}).content.decode()
+
+
+def test_one_member_with_all_that_is_his(client: Client, alice: User) -> None:
+    _batch, (code,) = make_batch(quantity=1)
+    order = put_into(place_order(code=code, member=alice, image_id=_batch.line.images.get().pk), OrderState.ACTIVE)
+    page = client.get(reverse("staff-orders:member", args=[alice.pk])).content.decode()
+    assert reverse("staff-orders:detail", args=[order.number]) in page
+    assert reverse("staff-orders:service", args=[order.number]) in page
+    assert code[-4:] in page
+    assert code not in page
+
+
+def test_who_sees_no_money_is_shown_none(alice: User) -> None:
+    UserFactory.create(balance="77")
+    viewer = client_of(staff_with("view_user"))
+    page = viewer.get(reverse("staff-orders:member", args=[alice.pk])).content.decode()
+    assert "part-ledger" not in page
+    assert "part-orders" not in page
+    assert "77.00" not in viewer.get(LIST).content.decode()
+
+
+def test_staff_are_no_members(client: Client) -> None:
+    other = UserFactory.create(staff=True)
+    for name in ("member", "member-top-up", "member-disable"):
+        assert client.get(reverse(f"staff-orders:{name}", args=[other.pk])).status_code == 404
+    with pytest.raises(WrongMember):
+        member_actions.disable_member(member=other, reason="x", actor=other)
+
+
+def test_top_up_once_however_often_it_is_sent(client: Client, alice: User) -> None:
+    url, form = reverse("staff-orders:member-top-up", args=[alice.pk]), top_up_form()
+    assert client.get(url).status_code == 200
+    for _ in range(2):
+        assert client.post(url, form)["Location"] == reverse("staff-orders:member", args=[alice.pk])
+    entry = LedgerEntry.objects.get()
+    assert (entry.amount, entry.balance_after, entry.reason) == (Decimal("12.50"), Decimal("12.50"), "paid by transfer")
+    event = AuditEvent.objects.get(action=AuditAction.TOP_UP)
+    assert (event.detail["member"], event.detail["amount"], event.detail["balance"]) == (alice.pk, "12.50", "12.50")
+    client.post(url, top_up_form())
+    assert balance_of(alice) == Decimal(25)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"password": "wrong"}, {"amount": "0"}, {"amount": "-5"}, {"amount": "1.001"}, {"amount": "1e9"}, {"reason": ""}],
+)
+def test_what_moves_no_money(client: Client, alice: User, changes: dict[str, str]) -> None:
+    answer = client.post(reverse("staff-orders:member-top-up", args=[alice.pk]), top_up_form(**changes))
+    assert answer.status_code == 422
+    assert not LedgerEntry.objects.exists()
+    assert not AuditEvent.objects.exists()
+
+
+def test_a_member_who_is_shut_out_is_signed_out_at_once(client: Client, alice: User) -> None:
+    session = client_of(alice)
+    assert session.get("/orders/").status_code == 200
+    url = reverse("staff-orders:member-disable", args=[alice.pk])
+    assert "signed out everywhere at once" in client.get(url).content.decode()
+    assert client.post(url, {"reason": "shares codes"}).status_code == 302
+    assert session.get("/orders/")["Location"].startswith(reverse("account_login"))
+    assert not Client().login(username=alice.username, password=PASSWORD)
+    event = AuditEvent.objects.get(action=AuditAction.DISABLE_MEMBER)
+    assert (event.detail["member"], event.detail["reason"]) == (alice.pk, "shares codes")
+    client.post(url, {"reason": "again"})
+    assert AuditEvent.objects.filter(action=AuditAction.DISABLE_MEMBER).count() == 1
+    with pytest.raises(WrongMember):
+        member_actions.top_up(member=alice, amount=Decimal(1), reason="x", actor=alice, token=uuid.uuid4())
+    assert client.post(reverse("staff-orders:member-enable", args=[alice.pk]), {"reason": "sorry"}).status_code == 302
+    assert Client().login(username=alice.username, password=PASSWORD)
+
+
+def test_each_deed_asks_for_its_permission(alice: User) -> None:
+    for permission, name in [("top_up", "member-disable"), ("disable_member", "member-top-up")]:
+        url = reverse(f"staff-orders:{name}", args=[alice.pk])
+        assert client_of(staff_with(*SEES, permission)).post(url, top_up_form()).status_code == 403
+    alice.refresh_from_db()
+    assert alice.is_active
+    assert not LedgerEntry.objects.exists()

@@ -1,0 +1,140 @@
+"""The staff's pages about services, and the settling of an order by hand."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from accounts.tests.factories import PASSWORD, UserFactory
+from cards.choices import AuditAction
+from cards.models import AuditEvent
+from cards.tests.factories import make_batch
+from orders.choices import AttemptOutcome, OrderState, ServiceState
+from orders.models import Order, ProvisioningAttempt, Service
+
+from .cast import alice, bob, client_of, place_order, put_into
+
+__all__ = ["alice", "bob"]
+pytestmark = pytest.mark.django_db
+
+
+def staff_with(*permissions: str) -> User:
+    user = UserFactory.create(staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+@pytest.fixture
+def client(db: None) -> Client:
+    codenames = ("view_service", "suspend_service", "terminate_service", "view_order", "resolve_order", "retry_order")
+    return client_of(staff_with(*codenames))
+
+
+@pytest.fixture
+def order(alice: User) -> Order:
+    _batch, (code,) = make_batch(product_type="virtual_host", quantity=1)
+    return place_order(code=code, member=alice)
+
+
+@pytest.fixture
+def service(order: Order) -> Service:
+    put_into(order, OrderState.ACTIVE)
+    return Service.objects.get()
+
+
+def url(name: str, service: Service) -> str:
+    return reverse(f"staff-orders:{name}", args=[service.order.number])
+
+
+def test_list_and_page(client: Client, service: Service, bob: User) -> None:
+    listed = client.get(reverse("staff-orders:service-list")).content.decode()
+    assert url("service", service) in listed
+    for query, found in [
+        ({"q": service.order.number.lower()}, True),
+        ({"q": service.member.username}, True),
+        ({"q": bob.username}, False),
+        ({"state": "suspended"}, False),
+        ({"attention": "on"}, False),
+    ]:
+        page = client.get(reverse("staff-orders:service-list"), query).content.decode()
+        assert (url("service", service) in page) is found, query
+    page = client.get(url("service", service)).content.decode()
+    assert service.external_id in page
+    assert "s3cret-access" not in page
+
+
+def test_suspend_resume_extend_and_terminate(client: Client, service: Service) -> None:
+    assert client.post(url("service-suspend", service), {"reason": ""}).status_code == 422
+    assert client.post(url("service-suspend", service), {"reason": "unpaid"})["Location"] == url("service", service)
+    service.refresh_from_db()
+    assert service.wanted == ServiceState.SUSPENDED
+    client.post(url("service-resume", service), {"reason": "paid"})
+    service.refresh_from_db()
+    assert service.wanted == ServiceState.ACTIVE
+    before = service.expires_at
+    client.post(url("service-extend", service), {"last_day": "2020-01-01", "reason": "x"})
+    service.refresh_from_db()
+    assert service.expires_at == before
+    client.post(url("service-extend", service), {"last_day": "2099-01-01", "reason": "x"})
+    service.refresh_from_db()
+    assert service.expires_at > before
+    assert client.post(url("service-terminate", service), {"reason": "x", "password": "wrong"}).status_code == 422
+    client.post(url("service-terminate", service), {"reason": "x", "password": PASSWORD})
+    service.refresh_from_db()
+    assert service.wanted == ServiceState.TERMINATED
+    assert AuditEvent.objects.filter(action=AuditAction.FIX_ORDER).count() == 4
+
+
+def test_a_stuck_change_is_on_top_and_settled(client: Client, service: Service) -> None:
+    Service.objects.update(wanted=ServiceState.SUSPENDED, needs_attention=True, last_error="HTTP 500 <b>")
+    assert "1 service needs a person" in client.get(reverse("staff-orders:service-list")).content.decode()
+    page = client.get(url("service", service)).content.decode()
+    assert "HTTP 500 &lt;b&gt;" in page
+    client.post(url("service-settle", service), {"reason": "stopped it in the panel"})
+    service.refresh_from_db()
+    assert (service.state, service.needs_attention) == (ServiceState.SUSPENDED, False)
+
+
+def test_an_order_is_settled_with_a_note(client: Client, order: Order) -> None:
+    put_into(order, OrderState.NEEDS_ATTENTION)
+    settle = reverse("staff-orders:settle", args=[order.number])
+    assert client.get(settle).status_code == 200
+    proof = {"password": PASSWORD, "reason": "sent another card"}
+    assert client.post(settle, {"how": "opened"} | proof).status_code == 422
+    assert client.post(settle, {"how": "closed"} | proof).status_code == 302
+    order.refresh_from_db()
+    assert order.state == OrderState.CLOSED
+    assert "sent another card" in client.get(reverse("staff-orders:detail", args=[order.number])).content.decode()
+    assert client.get(settle).status_code == 302
+
+
+def test_an_order_opened_by_hand(client: Client, order: Order) -> None:
+    put_into(order, OrderState.FAILED)
+    settle = reverse("staff-orders:settle", args=[order.number])
+    client.post(settle, {"how": "opened", "external_id": "vps-77", "reason": "by hand", "password": PASSWORD})
+    order.refresh_from_db()
+    assert (order.state, order.external_id) == (OrderState.ACTIVE, "vps-77")
+    assert Service.objects.get().by_hand
+
+
+def test_trouble_is_said_by_class_with_the_raw_text_behind(client: Client, order: Order) -> None:
+    put_into(order, OrderState.FAILED, last_error="quota exceeded: 403")
+    ProvisioningAttempt.objects.create(
+        order=order, fence=1, outcome=AttemptOutcome.PERMANENT, error="quota exceeded: 403"
+    )
+    page = client.get(reverse("staff-orders:detail", args=[order.number])).content.decode()
+    assert page.count("The provisioner refuses; trying again changes nothing.") == 2
+    assert page.count("<details") >= 2
+
+
+def test_each_deed_asks_for_its_permission(service: Service) -> None:
+    form = {"reason": "x", "password": PASSWORD, "last_day": "2099-01-01"}
+    looker, suspender = staff_with("view_service"), staff_with("view_service", "suspend_service")
+    for name in ("suspend", "resume", "extend", "settle", "terminate"):
+        assert client_of(looker).post(url(f"service-{name}", service), form).status_code == 403
+    assert client_of(suspender).post(url("service-terminate", service), form).status_code == 403
+    service.refresh_from_db()
+    assert service.wanted == ServiceState.ACTIVE
