@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from cards.choices import BatchStatus
 from cards.models import Batch
 from orders.choices import IN_FLIGHT, OrderState
-from orders.models import Order
+from orders.models import Order, Service
 
 from .tasks import HEARTBEAT_KEY
 
@@ -117,6 +117,11 @@ class PortalCollector(Collector):
         oldest = due.aggregate(oldest=Min("next_attempt_at"))["oldest"]
         waited = (now - oldest).total_seconds() if oldest else 0.0
         yield GaugeMetricFamily("portal_order_overdue_seconds", "How long the oldest due order has waited.", waited)
+
+        unsettled = Service.objects.unsettled().count()
+        yield GaugeMetricFamily("portal_services_stuck", "Services whose change needs a person.", unsettled)
+        drifting = Service.objects.drifting().count()
+        yield GaugeMetricFamily("portal_services_drifting", "Services that their provider shows otherwise.", drifting)
 
         generating = Batch.objects.filter(status=BatchStatus.GENERATING).count()
         yield GaugeMetricFamily("portal_batches_generating", "Batches whose cards are still being made.", generating)

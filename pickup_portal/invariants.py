@@ -24,11 +24,12 @@ from accounts.models import LedgerEntry
 from cards import chain
 from cards.choices import AuditAction, BatchStatus, CardStatus
 from cards.models import AuditEvent, Batch, Card, CardUse, Replacement
-from orders.choices import IN_FLIGHT, OrderEventKind, OrderState
+from orders.choices import IN_FLIGHT, OrderEventKind, OrderState, ServiceState
 from orders.models import Order, OrderEvent, Service
 
 HALF_A_CENT = Decimal("0.005")  # SQLite adds decimals as floating point
 STALLED = timedelta(minutes=10)
+UNATTENDED = timedelta(hours=1)
 UNSEALED = timedelta(minutes=10)
 
 Breaches = QuerySet[Any, Any]
@@ -224,6 +225,17 @@ def overdue_unattended() -> Breaches:
     return Order.objects.filter(state__in=IN_FLIGHT, deadline__lt=late).order_by("pk")
 
 
+def service_outlived() -> Breaches:
+    """The sweep decides to suspend what has run out; whatever it takes to carry that out is told elsewhere."""
+    late = timezone.now() - UNATTENDED - max(settings.SERVICE_SUSPEND_AFTER.values())
+    return Service.objects.filter(wanted=ServiceState.ACTIVE, expires_at__lt=late).order_by("pk")
+
+
+def decision_left() -> Breaches:
+    late = timezone.now() - UNATTENDED - settings.ORDER_LEASE - settings.ORDER_BACKOFF_CAP
+    return Service.objects.filter(next_attempt_at__lt=late).order_by("pk")
+
+
 def stalled_batches() -> Breaches:
     return Batch.objects.filter(
         status=BatchStatus.GENERATING, progress_at__lt=timezone.now() - STALLED - settings.GENERATION_STALLED_AFTER
@@ -268,5 +280,7 @@ INVARIANTS = [
     Invariant("audit-marks", "Every audit event was written by the portal, once.", event_not_genuine),
     Invariant("audit-sealed", "No audit event is left out of the chain for long.", events_left_unsealed),
     Invariant("deadline", "No order is in flight past its deadline, unattended.", overdue_unattended),
+    Invariant("service-ended", "No service goes on long after its term.", service_outlived),
+    Invariant("service-due", "No decision about a service is left lying.", decision_left),
     Invariant("stalled", "No batch has stopped growing half made.", stalled_batches),
 ]

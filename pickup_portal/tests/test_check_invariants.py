@@ -110,6 +110,15 @@ def leave_behind(order: Order) -> None:
     Order.objects.filter(pk=order.pk).update(state="pending", deadline=timezone.now() - timedelta(hours=1))
 
 
+def outlive(order: Order) -> None:
+    now = timezone.now()
+    Service.objects.update(starts_at=now - timedelta(days=60), expires_at=now - timedelta(days=30))
+
+
+def forget_decision(order: Order) -> None:
+    Service.objects.update(wanted="suspended", next_attempt_at=timezone.now() - timedelta(hours=2))
+
+
 def stall(order: Order) -> None:
     long_ago = timezone.now() - timedelta(hours=1)
     Batch.objects.filter(pk=order.batch_id).update(status="generating", progress_at=long_ago)
@@ -195,6 +204,8 @@ BREAKAGES: list[tuple[Callable[[Order], None], set[str]]] = [
     (change_balance, {"ledger"}),
     (forget_charge, {"surcharge"}),
     (leave_behind, {"deadline"}),
+    (outlive, {"service-ended"}),
+    (forget_decision, {"service-due"}),
     (stall, {"stalled"}),
     (promise_more, {"snapshot"}),
     (owe, {"ledger-negative"}),
