@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
+.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -41,6 +41,9 @@ chaos: $(VENV)/.installed-dev
 
 crash-points: $(VENV)/.installed-dev
 	LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_crash_points.py
+
+look: $(VENV)/.installed-dev
+	$(HEAVY) pickup_portal/tests/test_member_centre.py
 
 hanging-provider: $(VENV)/.installed-dev
 	$(HEAVY) orders/tests/test_hanging_provider.py

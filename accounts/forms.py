@@ -19,7 +19,7 @@ class LoginForm(allauth_forms.LoginForm):  # type: ignore[misc]
         login = self.fields["login"]
         login.label = _("Username or e-mail address")
         login.widget.attrs.pop("placeholder", None)
-        login.widget.attrs["autocomplete"] = "username"
+        login.widget.attrs |= {"autocomplete": "username", "autofocus": True}
         self.fields["password"].widget.attrs.pop("placeholder", None)
 
 

@@ -21,7 +21,7 @@ def test_sign_out_elsewhere() -> None:
     here, there = signed_in(member.username, "Firefox here"), signed_in(member.username, "Phone there")
     stranger = signed_in(other.username, "Somebody else")
     page = here.get("/accounts/sessions/").content.decode()
-    for text in ("Firefox here", "Phone there", "127.0.0.1", "Current"):
+    for text in ("Firefox here", "Phone there", "127.0.0.1", "this one"):
         assert text in page
     assert "Somebody else" not in page
     assert here.post("/accounts/sessions/").status_code == 302
