@@ -67,6 +67,7 @@ class CardStatus(models.TextChoices):
 class ListOutcome(models.TextChoices):
     """What became, or would become, of one line of a list of cards to disable."""
 
+    TO_DISABLE = "to_disable", _("To be disabled")
     DISABLED = "disabled", _("Disabled")
     ALREADY = "already", _("Disabled already")
     USED = "used", _("Used, stays as it is")

@@ -103,17 +103,17 @@ def foreseen(lines: Sequence[Listed]) -> list[Result]:
     for start in range(0, len(ids), PORTION):
         part = Card.objects.select_related("batch").defer("sealed", "lookup", "batch__wrapped_key")
         cards |= part.in_bulk(ids[start : start + PORTION])
-    return [_result(line, cards) for line in lines]
+    return [_result(line, cards, ListOutcome.TO_DISABLE) for line in lines]
 
 
-def _result(line: Listed, cards: dict[int, Card]) -> Result:
-    """What becomes of a line, by the card's status before the deed."""
+def _result(line: Listed, cards: dict[int, Card], unused: ListOutcome = ListOutcome.DISABLED) -> Result:
+    """What becomes of a line, by the card's status before the deed; `unused` for a card that can be disabled."""
     card = cards.get(line.card_id) if line.card_id is not None else None
     if line.problem or card is None:
         return Result(line, line.problem or ListOutcome.UNKNOWN, card)
     if card.status == CardStatus.USED:
         return Result(line, ListOutcome.USED, card)
-    return Result(line, ListOutcome.DISABLED if card.status == CardStatus.UNUSED else ListOutcome.ALREADY, card)
+    return Result(line, unused if card.status == CardStatus.UNUSED else ListOutcome.ALREADY, card)
 
 
 def disable_cards(

@@ -75,7 +75,9 @@ def test_a_result_for_every_line(batch_and_codes: tuple[Batch, list[str]]) -> No
     actor = UserFactory.create(staff=True)
     lines = lists.cards_of_lines([*all_sorts(codes), "旧卡"])
     expected = [*OUTCOMES, (9, "no_code")]
-    assert [(result.line.number, result.outcome) for result in lists.foreseen(lines)] == expected
+    assert [(result.line.number, result.outcome) for result in lists.foreseen(lines)] == [
+        (number, outcome.replace("disabled", "to_disable")) for number, outcome in expected
+    ]
     assert statuses(batch) == ["used", "disabled", "unused", "unused", "unused", "unused"]
     results = lists.disable_cards(lines=lines, actor=actor, reason="leaked", address="192.0.2.7")
     assert [(result.line.number, result.outcome) for result in results] == expected
@@ -158,8 +160,8 @@ def test_pasted_codes_are_foreseen_then_disabled(
     assert [(int(row[0]), row[3]) for row in table_of(page)[1]] == [
         (1, "Used, stays as it is"),
         (2, "Disabled already"),
-        (4, "Disabled"),
-        (5, "Disabled"),
+        (4, "To be disabled"),
+        (5, "To be disabled"),
         (6, "No card has this code"),
         (7, "No card has this code"),
         (8, "Same card as an earlier line"),
@@ -261,7 +263,7 @@ def test_the_command_on_standard_input_and_dry(
     batch, codes = batch_and_codes
     by = ("--actor", UserFactory.create(staff=True).username)
     type_in(monkeypatch, "\n".join(codes[2:4]))
-    assert run_json("disable_cards", "-", *by, "--dry-run")["counts"] == {"disabled": 2}
+    assert run_json("disable_cards", "-", *by, "--dry-run")["counts"] == {"to_disable": 2}
     assert not Card.objects.filter(batch=batch, serial=3, status="disabled").exists()
     type_in(monkeypatch, "\n".join(codes[2:4]))
     assert "disabled: 2" in run("disable_cards", "-", *by)

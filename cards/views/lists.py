@@ -67,7 +67,8 @@ def _page(
     request: StaffRequest, results: Sequence[Result], *, by_serial: bool, form: SelectionForm | None = None
 ) -> HttpResponseBase:
     counts = Counter(result.outcome for result in results)
-    at_stake = [result.card for result in results if result.outcome == ListOutcome.DISABLED and result.card]
+    deed = ListOutcome.TO_DISABLE if form else ListOutcome.DISABLED
+    at_stake = [result.card for result in results if result.outcome == deed and result.card]
     worth: Counter[str] = Counter()
     for card in at_stake:
         worth[card.batch.currency] += card.batch.reference_price  # type: ignore[assignment]
@@ -76,7 +77,7 @@ def _page(
         "results": results,
         "by_serial": by_serial,
         "counts": [(outcome, counts[outcome]) for outcome in ListOutcome if counts[outcome]],
-        "disabled": counts[ListOutcome.DISABLED],
+        "disabled": counts[deed],
         "worth": list(worth.items()),
     }
     return render(request, "staff/cards_disable_result.html", context)

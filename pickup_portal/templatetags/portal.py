@@ -46,6 +46,7 @@ STATES: dict[str, tuple[Any, dict[str, tuple[str, str]]]] = {
     "outcome": (
         ListOutcome,
         {
+            "to_disable": ("red", "ban"),
             "disabled": ("red", "ban"),
             "already": ("grey", "ban"),
             "used": ("amber", "check-check"),

@@ -14,6 +14,8 @@ from cards.choices import ListOutcome
 from cards.codes import mask
 from cards.command import CardCommand, act_arguments, lines_of
 
+GOOD = (ListOutcome.TO_DISABLE, ListOutcome.DISABLED, ListOutcome.ALREADY, ListOutcome.TWICE)
+
 
 class Command(CardCommand):
     help = (
@@ -35,7 +37,7 @@ class Command(CardCommand):
         results = lists.foreseen(lines) if dry_run else lists.disable_cards(lines=lines, actor=staff, reason=reason)
         counts = Counter(result.outcome.value for result in results)
         report = {"dry_run": dry_run, "counts": dict(counts), "lines": [facts(result) for result in results]}
-        good = counts[ListOutcome.DISABLED] + counts[ListOutcome.ALREADY] + counts[ListOutcome.TWICE]
+        good = sum(counts[outcome] for outcome in GOOD)
         if not results:
             raise CommandError("The list holds no code.")
         if good < len(results):
