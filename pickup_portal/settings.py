@@ -135,6 +135,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 60)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    # A process that froze inside a transaction holds its locks until it wakes, unless the server ends its session.
+    if idle_seconds := env.int("IDLE_IN_TRANSACTION_SECONDS", 60):
+        options = DATABASES["default"].setdefault("OPTIONS", {})
+        options.setdefault("options", f"-c idle_in_transaction_session_timeout={idle_seconds}s")
 
 # The cache holds only conveniences (sign-in rate limits); losing it loses nothing. In the database by default, so
 # that the pages need no broker.

@@ -191,7 +191,7 @@ def wake_the_dead(portal: Portal, members: Members, name: str, rounds: int) -> t
         held = portal.in_flight()
         portal.start("worker-1", PROVISIONER_PLACES="100")
         portal.start("beat")
-        assert portal.wait_until_final(90)
+        assert portal.wait_until_final(180), portal.ask("SELECT number, state, attempts, last_error FROM orders_order")
         portal.stop("beat")
         portal.stop("worker-1")
         before, there = portal.rows(), len(portal.plane.resources(deleted=True))

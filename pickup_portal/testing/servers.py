@@ -60,6 +60,7 @@ def _start(stack: ExitStack) -> None:
     data_dir = home / "data"
     data_dir.mkdir()
     os.environ["PORTAL_DATA_DIR"] = str(data_dir)
+    os.environ.setdefault("IDLE_IN_TRANSACTION_SECONDS", "0")  # a test is one transaction, and some are slow
     os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright keeps an event loop in the test's thread
     if os.environ.get("PORTAL_TEST_DB") == "sqlite":
         os.environ["DATABASE_URL"] = f"sqlite:///{data_dir / 'portal.sqlite3'}"
