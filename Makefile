@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
+.PHONY: run test test-postgres test-sqlite lint crashes races fuzz bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -51,6 +51,9 @@ hanging-provider: $(VENV)/.installed-dev
 races: $(VENV)/.installed-dev
 	LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_races.py
 	PORTAL_TEST_DB=sqlite LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_races.py
+
+fuzz: $(VENV)/.installed-dev
+	$(HEAVY) pickup_portal/tests/test_fuzz.py
 
 bench-redeem: $(VENV)/.installed-dev
 	$(LAB) -- $(BIN)/python manage.py bench redeem -n $(REDEMPTIONS) --i-know-it-makes-cards-and-orders

@@ -5,6 +5,7 @@ Both steps POST: a code never stands in an address.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -173,8 +174,11 @@ def _refuse(request: HttpRequest, desk: Desk, refusal: Exception) -> HttpRespons
     form = CodeForm(request.POST)
     form.is_valid()
     form.add_error("code", str(refusal))
-    status = TOO_MANY if isinstance(refusal, TooManyAttempts) else 200
-    return desk.page(request, desk.code_page, {"form": form}, status=status)
+    response = desk.page(request, desk.code_page, {"form": form})
+    if isinstance(refusal, TooManyAttempts):
+        response.status_code = TOO_MANY
+        response["Retry-After"] = str(math.ceil(refusal.wait.total_seconds()))
+    return response
 
 
 def _to_own_order(request: HttpRequest, desk: Desk, yours: AlreadyYours) -> HttpResponse:

@@ -27,6 +27,7 @@ from .exceptions import OrderError, RedemptionRefused
 from .forms import DomainForm
 from .models import Service
 from .redeem_views import SeeOther
+from .sessions import signed_in_or_back_to
 from .views import MemberRequest
 
 ENDS_SOON_DAYS = 30
@@ -48,9 +49,9 @@ def service_detail(request: MemberRequest, number: str) -> HttpResponse:
     return render(request, "member/service_detail.html", _detail(_own_service(request, number)))
 
 
-@login_required
 @never_cache
 @require_POST
+@signed_in_or_back_to("orders:service")
 @sensitive_variables("context")
 def service_access(request: MemberRequest, number: str) -> HttpResponse:
     """The access details, only ever as the answer to a POST."""

@@ -24,6 +24,7 @@ from .access import shown_access
 from .choices import FINAL, IN_FLIGHT, STUCK, OrderState, ServiceState
 from .expectation import expected_time, in_words
 from .models import Order, Service
+from .sessions import signed_in_or_back_to
 
 
 class MemberRequest(HttpRequest):
@@ -123,9 +124,9 @@ def order_status(request: MemberRequest, number: str) -> HttpResponse:
     return render(request, "member/_live.html", context)
 
 
-@login_required
 @never_cache
 @require_POST
+@signed_in_or_back_to("orders:detail")
 @sensitive_variables("context")
 def order_access(request: MemberRequest, number: str) -> HttpResponse:
     """The access details, only ever as the answer to a POST."""

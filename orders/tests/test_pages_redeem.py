@@ -243,7 +243,8 @@ def test_too_many_attempts(client: Client, code: str, card: Card, settings: Any,
         assert act(client, unknown).status_code == 200
     response = act(client, code)
     assert response.status_code == 429
-    assert "Too many attempts" in response.content.decode()
+    assert "Too many attempts. Please wait 1 minute" in response.content.decode()
+    assert 55 < int(response["Retry-After"]) <= 60
     assert_nothing_spent(card)
 
 

@@ -194,6 +194,8 @@ def test_what_the_staff_type_for_a_member_is_counted_as_theirs(shop: Shop, alice
     clerk = UserFactory.create(is_staff=True)
     refuse(UnknownCode, code=codes.make(1)[0], member=alice, actor=clerk)
     refuse(TooManyAttempts, code=shop.code, member=alice, image_id=shop.debian.pk, actor=clerk)
+    with pytest.raises(TooManyAttempts):
+        redemption.preview(code=shop.code, member=alice, actor=clerk)
     assert place_order(code=shop.code, member=alice, image_id=shop.debian.pk).member == alice
 
 
