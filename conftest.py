@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
+from django.utils import translation
 
 from pickup_portal.lifeline import die_with_parent
 from pickup_portal.testing.marks import find_chromium
@@ -48,6 +49,13 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         values["OPTIONS"]["init_command"] = values["OPTIONS"]["init_command"].replace(
             "synchronous=FULL", "synchronous=OFF"
         )
+
+
+@pytest.fixture(autouse=True)
+def own_language() -> Iterator[None]:
+    """No test reads the language that another one left behind in this thread."""
+    yield
+    translation.deactivate()
 
 
 # --- Real processes ---------------------------------------------------------------------------------------------

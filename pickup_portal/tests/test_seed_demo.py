@@ -45,7 +45,11 @@ def test_the_demo_is_the_feature_texts(data_dir: Path) -> None:
     }
     assert (made["78"].last_day.date().isoformat(), made["78"].shown) == ("2021-07-28", BatchShown.EXPIRED)
     assert {str(made[key].reference_price) for key in "12345679"} == {"1000.00"}
-    assert {batch.shown for batch in made.values()} == set(BatchShown) - {BatchShown.GENERATING, BatchShown.CANCELLED}
+    assert {batch.shown for batch in made.values()} == set(BatchShown) - {
+        BatchShown.WAITING,
+        BatchShown.GENERATING,
+        BatchShown.CANCELLED,
+    }
     assert set(Order.objects.values_list("state", flat=True)) == {
         "active",
         "provisioning",
