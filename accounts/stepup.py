@@ -36,11 +36,11 @@ TRIES = 5
 SECRETS = ("password", "second_factor")
 
 
-def keep_out_of_reports(request: HttpRequest) -> None:
-    """What is typed as proof is starred out in error reports about this request."""
+def keep_out_of_reports(request: HttpRequest, *names: str) -> None:
+    """What is typed as proof, and in fields of these `names`, is starred out in error reports about this request."""
     known = getattr(request, "sensitive_post_parameters", ())
     if known != "__ALL__":
-        request.sensitive_post_parameters = [*known, *SECRETS]  # type: ignore[attr-defined]
+        request.sensitive_post_parameters = [*known, *(names or SECRETS)]  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

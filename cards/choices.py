@@ -76,6 +76,19 @@ class ListOutcome(models.TextChoices):
     TWICE = "twice", _("Same card as an earlier line")
 
 
+class ExportFormat(models.TextChoices):
+    TXT = "txt", _("TXT: one code a line")
+    CSV = "csv", _("CSV: serial, code, status, expiry")
+    XLSX = "xlsx", _("XLSX: the same as a workbook")
+    PDF = "pdf", _("PDF: cards to print, with QR code")
+
+
+class PrintLayout(models.TextChoices):
+    A4_10 = "a4-10", _("A4, 10 cards a page (85 × 54 mm)")
+    A4_24 = "a4-24", _("A4, 24 labels a page (70 × 37 mm)")
+    ONE = "one", _("One large card a page (A5)")
+
+
 class AuditAction(models.TextChoices):
     CREATE_BATCH = "create_batch", _("Batch created")
     IMPORT_BATCH = "import_batch", _("Batch imported")

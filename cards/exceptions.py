@@ -84,3 +84,34 @@ class AnotherPerson(CardError):
 
 class AlreadyThere(CardError):
     """The catalogue holds such an entry already; the message says which."""
+
+
+class NothingToHandOut(CardError):
+    def __str__(self) -> str:
+        return _("There is no unused card in this range whose code could be handed out.")
+
+
+class TooManyToPrint(CardError):
+    """`most` is how many cards one print sheet may hold."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        super().__init__(most)
+
+    def __str__(self) -> str:
+        return _("A print file holds at most %(most)s cards. Choose a smaller range of serials.") % {
+            "most": f"{self.most:,}"
+        }
+
+
+class NoPrintFont(CardError):
+    def __str__(self) -> str:
+        return _(
+            "This machine has no font for the characters on these cards. Please tell whoever runs the portal "
+            "(setting PRINT_FONT)."
+        )
+
+
+class CodeGone(CardError):
+    def __str__(self) -> str:
+        return _("The portal no longer keeps this card's code: it went when the card was used.")

@@ -324,9 +324,3 @@ class ApproveForm(StepUpForm):
 
     was = forms.IntegerField(widget=forms.HiddenInput)
     note = forms.CharField(label=_("Note"), required=False, max_length=200, help_text=_("Recorded in the audit trail."))
-
-
-class DownloadForm(StepUpForm):
-    """Why the codes leave the portal, and proof that it is the signed-in person who asks."""
-
-    reason = forms.CharField(label=_("Reason"), max_length=200, help_text=_("Recorded in the audit trail."))

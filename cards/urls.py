@@ -51,6 +51,7 @@ urlpatterns = [
     path("cards/<int:pk>/add/", changes.batch_add_cards, name="batch-add-cards"),
     path("cards/<int:pk>/approve/", changes.batch_approve, name="batch-approve"),
     path("cards/<int:pk>/cancel/", changes.batch_cancel, name="batch-cancel"),
+    path("cards/<int:pk>/<int:serial>/reveal/", download.card_reveal, name="card-reveal"),
     path("cards/<int:pk>/<int:serial>/disable/", switch.card_switch, {"disable": True}, name="card-disable"),
     path("cards/<int:pk>/<int:serial>/enable/", switch.card_switch, {"disable": False}, name="card-enable"),
     path("cards/<int:pk>/<int:serial>/replace/", replacing.card_replace, name="card-replace"),

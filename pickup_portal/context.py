@@ -44,6 +44,7 @@ STAFF_NAV = (
             "staff:card-disable",
             "staff:card-enable",
             "staff:card-replace",
+            "staff:card-reveal",
         ),
         "cards.view_batch",
     ),

@@ -47,7 +47,7 @@ def redeem(batch: Batch, code: str, member: User | None = None) -> None:
 
 
 def downloaded(batch: Batch) -> int:
-    stream = exports.download_txt(batch=Batch.objects.get(pk=batch.pk), actor=None, reason="test")
+    stream = exports.hand_out(batch=Batch.objects.get(pk=batch.pk), actor=None, reason="test")
     return b"".join(stream).count(b"\r\n")
 
 

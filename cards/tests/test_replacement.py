@@ -64,7 +64,7 @@ def test_the_download_holds_the_new_code_and_not_the_old_one() -> None:
     batch, codes = make_batch()
     _new, code = replace(batch.cards.get(serial=2))
     batch.refresh_from_db()
-    text = b"".join(exports.download_txt(batch=batch, actor=None, reason="test")).decode()
+    text = b"".join(exports.hand_out(batch=batch, actor=None, reason="test")).decode()
     assert [normalise(line) for line in text.splitlines()] == [codes[0], codes[2], code]
 
 
@@ -108,7 +108,7 @@ def test_a_returned_card_can_be_replaced_and_handed_out_again() -> None:
     assert actions.return_card(card=card, order_number="ORDER-1", actor=None)
     _new, code = replace(card)
     batch.refresh_from_db()
-    text = b"".join(exports.download_txt(batch=batch, actor=None, reason="test")).decode()
+    text = b"".join(exports.hand_out(batch=batch, actor=None, reason="test")).decode()
     assert text == f"{group(code)}\r\n"
 
 

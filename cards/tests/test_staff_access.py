@@ -81,7 +81,10 @@ def test_refused_posts_change_nothing(batch: Batch) -> None:
     client = client_of(staff_with("view_batch"))
     for name, about, permission in PAGES:
         if permission != "view_batch":
-            assert client.post(url(name, about, batch), {"reason": "x", "password": "y"}).status_code == 403
+            assert (
+                client.post(url(name, about, batch), {"file_format": "txt", "reason": "x", "password": "y"}).status_code
+                == 403
+            )
     batch.refresh_from_db()
     assert batch.disabled_at is None
     assert list(Card.objects.values_list("status", flat=True).distinct()) == ["unused"]

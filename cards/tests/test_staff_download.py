@@ -45,7 +45,9 @@ def test_codes_of_the_unused_cards_one_a_line(client: Client, user: User) -> Non
     batch, codes = make_batch(quantity=4)
     use(batch, 2, UserFactory.create(), "R1")
     actions.disable_card(card=batch.cards.get(serial=3), actor=None)
-    response = client.post(url(batch), {"reason": "sold to ACME", "password": PASSWORD}, REMOTE_ADDR="192.0.2.7")
+    response = client.post(
+        url(batch), {"file_format": "txt", "reason": "sold to ACME", "password": PASSWORD}, REMOTE_ADDR="192.0.2.7"
+    )
     assert response.status_code == 200
     assert response.streaming
     assert b"".join(response).decode() == f"{group(codes[0])}\r\n{group(codes[3])}\r\n"  # type: ignore[arg-type]
@@ -67,9 +69,9 @@ def test_page_hands_out_nothing(client: Client) -> None:
 @pytest.mark.parametrize(
     ("typed", "field", "message"),
     [
-        ({"reason": "x", "password": "wrong"}, "password", "This is not your password."),
-        ({"reason": "x", "password": ""}, "password", "This field is required."),
-        ({"reason": "", "password": PASSWORD}, "reason", "This field is required."),
+        ({"file_format": "txt", "reason": "x", "password": "wrong"}, "password", "This is not your password."),
+        ({"file_format": "txt", "reason": "x", "password": ""}, "password", "This field is required."),
+        ({"file_format": "txt", "reason": "", "password": PASSWORD}, "reason", "This field is required."),
     ],
 )
 def test_refusals_stand_beside_their_field(client: Client, typed: dict[str, str], field: str, message: str) -> None:
@@ -85,19 +87,19 @@ def test_refusals_stand_beside_their_field(client: Client, typed: dict[str, str]
 def test_wrong_passwords_are_throttled_and_then_even_the_right_one_waits(client: Client) -> None:
     batch, _ = make_batch()
     for _ in range(5):
-        assert client.post(url(batch), {"reason": "x", "password": "wrong"}).status_code == 422
-    response = client.post(url(batch), {"reason": "x", "password": PASSWORD})
+        assert client.post(url(batch), {"file_format": "txt", "reason": "x", "password": "wrong"}).status_code == 422
+    response = client.post(url(batch), {"file_format": "txt", "reason": "x", "password": PASSWORD})
     assert response.status_code == 422
     assert "Too many attempts." in text_of(response)
     assert not downloads().exists()
     other = client_of(staff_with("download_batch"))
-    assert other.post(url(batch), {"reason": "x", "password": PASSWORD}).streaming
+    assert other.post(url(batch), {"file_format": "txt", "reason": "x", "password": PASSWORD}).streaming
 
 
 def test_right_passwords_are_not_counted(client: Client) -> None:
     batch, _ = make_batch()
     for _ in range(8):
-        response = client.post(url(batch), {"reason": "x", "password": PASSWORD})
+        response = client.post(url(batch), {"file_format": "txt", "reason": "x", "password": PASSWORD})
         assert response.streaming
         b"".join(response)  # type: ignore[arg-type]
     assert downloads().count() == 8
@@ -107,7 +109,7 @@ def test_half_made_batch_is_not_handed_out(client: Client) -> None:
     batch, _ = make_batch()
     Batch.objects.filter(pk=batch.pk).update(status="generating", generated=1, issued=0)
     assert "still being generated" in text_of(client.get(url(batch)))
-    response = client.post(url(batch), {"reason": "x", "password": PASSWORD})
+    response = client.post(url(batch), {"file_format": "txt", "reason": "x", "password": PASSWORD})
     assert (response.status_code, response.streaming) == (422, False)
     assert not downloads().exists()
 
@@ -115,7 +117,7 @@ def test_half_made_batch_is_not_handed_out(client: Client) -> None:
 def test_missing_master_key_is_told_without_handing_out_anything(client: Client) -> None:
     batch, _ = make_batch()
     Batch.objects.filter(pk=batch.pk).update(key_id="gone")
-    response = client.post(url(batch), {"reason": "x", "password": PASSWORD})
+    response = client.post(url(batch), {"file_format": "txt", "reason": "x", "password": PASSWORD})
     assert (response.status_code, response.streaming) == (422, False)
     assert "The key of this batch is not available." in text_of(response)
     assert not downloads().exists()
@@ -133,10 +135,10 @@ def test_the_password_is_in_no_error_report(client: Client, monkeypatch: pytest.
         reports.append(ExceptionReporter(request, *sys.exc_info()).get_traceback_text())
 
     client.raise_request_exception = False
-    monkeypatch.setattr("cards.views.download.exports.download_txt", broken)
+    monkeypatch.setattr("cards.views.download.exports.hand_out", broken)
     got_request_exception.connect(keep)
     try:
-        client.post(url(batch), {"reason": "for the shop", "password": PASSWORD})
+        client.post(url(batch), {"file_format": "txt", "reason": "for the shop", "password": PASSWORD})
     finally:
         got_request_exception.disconnect(keep)
     (report,) = reports

@@ -1,8 +1,9 @@
-"""Write the codes of a batch's unused cards as TXT."""
+"""Write the codes of a batch's unused cards to a file, in any of the forms that the page offers."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,30 @@ from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import staff_named
 from cards import exports
+from cards.choices import ExportFormat, PrintLayout
 from cards.command import CardCommand, batch_numbered
+from cards.exports.archive import SHORTEST_PASSWORD
 
 
 class Command(CardCommand):
     help = (
-        "Write the codes of a batch's unused cards as TXT, one a line, to standard output or to a new file that only "
-        "its owner can read. The export goes into the audit trail under --actor with --reason."
+        "Write the codes of a batch's unused cards, to standard output or to a new file that only its owner can read. "
+        "txt holds one code a line; csv and xlsx list every card of the range, all but the unused ones by their last "
+        "four; pdf is to print. The export goes into the audit trail under --actor with --reason."
     )
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("batch", help="ID or number of the batch.")
         parser.add_argument("--actor", required=True, help="Login of the member of staff who takes the codes.")
         parser.add_argument("--reason", required=True, help="Why; kept in the audit trail.")
+        parser.add_argument("--format", choices=ExportFormat.values, default=ExportFormat.TXT, dest="file_format")
+        parser.add_argument("--serials", help="One serial, or a range such as 1-100; all by default.")
+        parser.add_argument("--layout", choices=PrintLayout.values, default=PrintLayout.A4_10, help="For pdf.")
+        parser.add_argument(
+            "--password-file",
+            type=Path,
+            help="Put the file into an AES-256 zip archive under the password in this file's first line.",
+        )
         parser.add_argument("--output", type=Path, help="A file that does not exist yet; standard output otherwise.")
 
     def handle(self, *args: Any, as_json: bool, **options: Any) -> None:
@@ -35,20 +47,53 @@ class Command(CardCommand):
     def run(self, *, batch: str, actor: str, reason: str, output: Path | None, **options: Any) -> dict[str, Any]:
         if not reason.strip():
             raise CommandError("--reason must say why.")
+        if output is not None and output.exists():
+            raise CommandError(f"{output}: it exists already.")
+        plain = options["file_format"] in (ExportFormat.TXT, ExportFormat.CSV) and not options["password_file"]
+        if output is None and not plain:
+            raise CommandError("This is no text: name a file with --output.")
+        password = password_in(options["password_file"]) if options["password_file"] else ""
         found, member_of_staff = batch_numbered(batch), staff_named(actor)
-        if output is None:
-            size = 0
-            for block in exports.download_txt(batch=found, actor=member_of_staff, reason=reason):
-                self.stdout.write(block.decode(), ending="")
-                size += len(block)
-            return {"batch": found.pk, "number": found.number, "bytes": size}
-        return {"batch": found.pk, "number": found.number, "file": str(output)} | {
-            "bytes": write_new(output, exports.download_txt(batch=found, actor=member_of_staff, reason=reason))
-        }
+        handout = exports.hand_out(
+            batch=found,
+            actor=member_of_staff,
+            reason=reason,
+            file_format=ExportFormat(options["file_format"]),
+            serials=serials_in(options["serials"]) if options["serials"] else None,
+            layout=PrintLayout(options["layout"]),
+            password=password,
+        )
+        facts = {"batch": found.pk, "number": found.number, "format": options["file_format"], "codes": handout.codes}
+        if output is not None:
+            return facts | {"file": str(output), "bytes": write_new(output, handout)}
+        size = 0
+        for block in handout:
+            self.stdout.write(block.decode(), ending="")
+            size += len(block)
+        return facts | {"bytes": size}
 
     def lines(self, result: dict[str, Any]) -> Iterable[str]:
         if not self.to_stdout:
-            yield f"{result['bytes']} bytes of {result['number']} written to {result['file']}."
+            yield f"{result['codes']} codes of {result['number']} written to {result['file']}, {result['bytes']} bytes."
+
+
+def serials_in(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= first <= last:
+        raise CommandError("--serials is one serial, such as 17, or a range, such as 1-100.")
+    return first, last
+
+
+def password_in(path: Path) -> str:
+    """The first line of the file. A password never stands in argv, which `ps` shows to all."""
+    try:
+        password = path.read_text().partition("\n")[0].strip("\r")
+    except (OSError, UnicodeDecodeError):
+        raise CommandError(f"{path}: cannot be read.") from None
+    if len(password) < SHORTEST_PASSWORD:
+        raise CommandError(f"The password in {path} has less than {SHORTEST_PASSWORD} characters.")
+    return password
 
 
 def write_new(path: Path, blocks: Iterable[bytes]) -> int:

@@ -1,0 +1,153 @@
+"""One consistent view of a batch's cards, counted and then read page by page."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from ..choices import CardStatus
+from ..models import Batch, Card
+from ..vault import NONCE, BatchVault
+
+FIRST_PAGE, PAGE, ROWS = 500, 10_000, 2_000
+PATIENCE = "5min"  # a reader who takes nothing for so long loses the snapshot: it keeps PostgreSQL from tidying up
+OWN_SEALED = NONCE + 25 + 16  # nonce, code of ours, tag
+# COPY's binary form: a header of 19 bytes; a row is the number of fields, then each field behind its length; at the
+# end -1. Here serial and the sealed code, cut into serial, nonce, ciphertext.
+_ROW = struct.Struct(f">6x4s4x{NONCE}s{OWN_SEALED - NONCE}s")
+_HEADER, _TRAILER = 19, 2
+_TABLE = Card._meta.db_table
+
+
+class Row(NamedTuple):
+    """A card as tables show it; `code` is empty for all but the unused ones."""
+
+    serial: int
+    status: str
+    last4: str
+    code: str
+
+
+class Snapshot:
+    """The issued cards of a batch, or of the serials first..last in it, as they are at this moment.
+
+    A second connection holds it open: on PostgreSQL a transaction REPEATABLE READ, READ ONLY; on SQLite a read
+    transaction. The request's own connection stays free. Inside a caller's transaction that one is read instead: only
+    there is what the transaction has written. `codes` is the number of unused cards whose code can be opened.
+    """
+
+    def __init__(self, batch: Batch, serials: tuple[int, int] | None = None) -> None:
+        self._borrowed = connection.in_atomic_block
+        self._connection = connection if self._borrowed else connection.copy()
+        try:
+            self._begin()
+            issued = self._value("SELECT issued FROM cards_batch WHERE id = %s", [batch.pk])
+            first, last = serials or (1, issued)
+            self._batch_id, self.first, self.last = batch.pk, first, min(last, issued)
+            length = "octet_length" if self._on_postgres else "length"
+            with self._connection.cursor() as cursor:
+                cursor.execute(
+                    f"SELECT count(*), min({length}(sealed)), max({length}(sealed)) FROM {_TABLE} WHERE {self._which}",  # noqa: S608 (own names and numbers only)
+                )
+                self.codes, shortest, longest = cursor.fetchone()
+            self.uniform = bool(self.codes) and shortest == longest == OWN_SEALED
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _on_postgres(self) -> bool:
+        return bool(self._connection.vendor == "postgresql")
+
+    @property
+    def _which(self) -> str:
+        """The unused cards; numbers of our own making only, since COPY takes no parameters."""
+        return (
+            f"batch_id = {int(self._batch_id)} AND serial BETWEEN {int(self.first)} AND {int(self.last)} "
+            f"AND status = '{CardStatus.UNUSED.value}' AND sealed IS NOT NULL"
+        )
+
+    def _begin(self) -> None:
+        if self._borrowed:
+            return
+        with self._connection.cursor() as cursor:
+            if self._on_postgres:
+                cursor.execute(f"SET idle_in_transaction_session_timeout = '{PATIENCE}'")
+                self._connection.set_autocommit(False)
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            else:
+                cursor.execute("BEGIN DEFERRED")
+
+    def _value(self, sql: str, params: list[Any]) -> int:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return int(cursor.fetchone()[0])
+
+    def close(self) -> None:
+        if not self._borrowed:
+            self._connection.close()
+
+    def code_pages(self, vault: BatchVault) -> Iterator[list[bytes]]:
+        """The codes of the unused cards, page by page."""
+        if not (self.uniform and self._on_postgres):
+            for page in self._pages("serial, sealed", self._which, FIRST_PAGE, PAGE):
+                yield vault.open_all(_cut(page))
+            return
+        after, size = self.first - 1, FIRST_PAGE
+        while rows := self._copy(after, size):
+            yield vault.open_all(_ROW.iter_unpack(rows))
+            after = int.from_bytes(_ROW.unpack(rows[-_ROW.size :])[0], "big")
+            size = PAGE
+
+    def cards(self, vault: BatchVault) -> Iterator[tuple[int, str]]:
+        """(serial, code) of each unused card."""
+        for page in self._pages("serial, sealed", self._which, FIRST_PAGE, ROWS):
+            for (serial, _sealed), code in zip(page, vault.open_all(_cut(page)), strict=True):
+                yield serial, code.decode()
+
+    def _copy(self, after: int, size: int) -> memoryview:
+        """The next rows as COPY's binary form gives them: no row is made a Python object on the way."""
+        buffer = io.BytesIO()
+        with self._connection.cursor() as cursor:
+            cursor.copy_expert(
+                f"COPY (SELECT serial, sealed FROM {_TABLE} WHERE {self._which} AND serial > {int(after)} "  # noqa: S608 (own names and numbers only)
+                f"ORDER BY serial LIMIT {int(size)}) TO STDOUT (FORMAT binary)",
+                buffer,
+                1 << 20,
+            )
+        return buffer.getbuffer()[_HEADER:-_TRAILER]
+
+    def rows(self, vault: BatchVault) -> Iterator[list[Row]]:
+        """Every card in the range, page by page."""
+        which = f"batch_id = {int(self._batch_id)} AND serial BETWEEN {int(self.first)} AND {int(self.last)}"
+        unused = CardStatus.UNUSED.value
+        for page in self._pages("serial, sealed, status, last4", which, ROWS, ROWS):
+            open_now = [(serial, sealed) for serial, sealed, status, _ in page if status == unused and sealed]
+            codes = dict(
+                zip((serial for serial, _ in open_now), map(bytes.decode, vault.open_all(_cut(open_now))), strict=True)
+            )
+            yield [Row(serial, status, last4, codes.get(serial, "")) for serial, _sealed, status, last4 in page]
+
+    def _pages(self, columns: str, which: str, first_size: int, size: int) -> Iterator[list[Any]]:
+        after, limit = self.first - 1, first_size
+        while True:
+            with self._connection.cursor() as cursor:
+                cursor.execute(
+                    f"SELECT {columns} FROM {_TABLE} WHERE {which} AND serial > %s ORDER BY serial LIMIT %s",  # noqa: S608 (own names and numbers only)
+                    [after, limit],
+                )
+                page = cursor.fetchall()
+            if not page:
+                return
+            yield page
+            after, limit = page[-1][0], size
+
+
+def _cut(page: list[Any]) -> Iterator[tuple[bytes, bytes, bytes]]:
+    for serial, sealed in page:
+        body = bytes(sealed)
+        yield serial.to_bytes(4, "big"), body[:NONCE], body[NONCE:]
