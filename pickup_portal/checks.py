@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
 
 from cards import audit, chain, vault
+from cards.exports.fonts import print_font
 from cards.models import AuditEvent, AuditHead, Batch
 
 from . import embedded
@@ -190,6 +191,15 @@ def refuse_wrong_keys() -> None:
     connection.close()
     if errors := [str(message.msg) for message in found if isinstance(message, Error)]:
         raise ImproperlyConfigured("The portal refuses to start. " + " ".join(errors))
+
+
+@register()
+def check_print_font(**kwargs: Any) -> list[CheckMessage]:
+    """Print sheets with Chinese need a font; without one they are refused, and everything else works."""
+    if print_font():
+        return []
+    hint = "Install one (Debian: fonts-noto-cjk), or set PRINT_FONT to a TrueType or OpenType file."
+    return [Warning("No font for Chinese print sheets (PDF) was found.", hint=hint, id="portal.W010")]
 
 
 def refuse_unfit_settings() -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.stepup import StepUpForm, keep_out_of_reports
 
 from ..choices import ExportFormat, PrintLayout
-from . import archive
+from .archive import SHORTEST_PASSWORD, new_password
 
 
 class RevealForm(StepUpForm):
@@ -58,7 +58,7 @@ class DownloadForm(StepUpForm):
     archive_password = forms.CharField(
         label=_("Password of the archive"),
         required=False,
-        min_length=archive.SHORTEST_PASSWORD,
+        min_length=SHORTEST_PASSWORD,
         max_length=100,
         help_text=_(
             "Note it down before you download: it is shown only here and stored nowhere. You may choose your own. Send "
@@ -70,7 +70,7 @@ class DownloadForm(StepUpForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["archive_password"].initial = archive.new_password()
+        self.fields["archive_password"].initial = new_password()
         keep_out_of_reports(self.request, "archive_password")
 
     def clean(self) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def pdf(batch: Batch, snapshot: Snapshot, vault: BatchVault, layout: PrintLayout
     """The unused cards as a file to print. Raises NoPrintFont now; the cards are read when the first byte is asked."""
     words, shape = Words.of(batch), LAYOUTS[layout]
     font = print_font()
-    if font is None and not words.all.isascii():
+    if font is None and not _is_latin(words.all):
         raise NoPrintFont
 
     def document() -> Iterator[bytes]:
@@ -105,6 +105,15 @@ def pdf(batch: Batch, snapshot: Snapshot, vault: BatchVault, layout: PrintLayout
         yield bytes(sheet.output())
 
     return document()
+
+
+def _is_latin(text: str) -> bool:
+    """Whether the fonts that every PDF reader has are enough."""
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _blank(shape: Layout, font: tuple[str, int] | None) -> FPDF:

@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import pyzipper
 from django.core.management.base import CommandError
 
 from accounts.models import User
@@ -68,3 +69,48 @@ def test_a_growing_batch_is_refused(staff: User) -> None:
     with pytest.raises(CommandError, match="still being generated"):
         run("export_batch", batch.pk, "--actor", staff.username, "--reason", "shop")
     assert downloads() == 0
+
+
+def test_other_forms_a_range_and_an_archive(staff: User, tmp_path: Path) -> None:
+    batch, codes = make_batch(quantity=4)
+    who = ("--actor", staff.username, "--reason", "shop")
+    sheet = tmp_path / "cards.xlsx"
+    facts = run_json("export_batch", batch.pk, *who, "--format", "xlsx", "--serials", "2-3", "--output", sheet)
+    assert (facts["codes"], facts["format"]) == (2, "xlsx")
+    assert sheet.read_bytes().startswith(b"PK")
+    secret, archive = tmp_path / "password", tmp_path / "cards.zip"
+    secret.write_text("correct horse battery\n")
+    run("export_batch", batch.pk, *who, "--password-file", secret, "--output", archive)
+    inside = pyzipper.AESZipFile(archive).read(f"{batch.number}.txt", pwd=b"correct horse battery")
+    assert [normalise(line) for line in inside.decode().split()] == codes
+    assert downloads() == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--format", "pdf"],  # to a terminal
+        ["--serials", "3-1"],
+        ["--serials", "x"],
+        ["--password-file", "/nowhere", "--output", "OUT"],
+        ["--password-file", "SHORT", "--output", "OUT"],
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_leaves(
+    staff: User, tmp_path: Path, arguments: list[str]
+) -> None:
+    batch, _codes = make_batch()
+    (tmp_path / "short").write_text("short")
+    words = {"OUT": str(tmp_path / "out"), "SHORT": str(tmp_path / "short")}
+    with pytest.raises(CommandError):
+        run(
+            "export_batch",
+            batch.pk,
+            "--actor",
+            staff.username,
+            "--reason",
+            "shop",
+            *(words.get(w, w) for w in arguments),
+        )
+    assert downloads() == 0
+    assert not (tmp_path / "out").exists()

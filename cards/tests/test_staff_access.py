@@ -39,6 +39,7 @@ PAGES = [
     ("staff:card-replace", "card", "replace_card"),
     ("staff:card-find", "", "view_card"),
     ("staff:cards-disable", "", "disable_batch"),
+    ("staff:card-reveal", "card", "reveal_card"),
     ("staff:card-disable", "card", "disable_batch"),
     ("staff:card-enable", "card", "disable_batch"),
 ]

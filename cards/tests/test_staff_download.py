@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -144,3 +145,47 @@ def test_the_password_is_in_no_error_report(client: Client, monkeypatch: pytest.
     (report,) = reports
     assert "for the shop" in report
     assert PASSWORD not in report
+
+
+def test_formats_range_and_archive_are_chosen_on_the_page(client: Client) -> None:
+    batch, codes = make_batch(quantity=4)
+    page = text_of(client.get(url(batch)))
+    assert f"4 unused cards, worth ¥{4 * batch.reference_price:,.2f}" in page
+    proof = {"reason": "sold", "password": PASSWORD}
+    sheet = client.post(url(batch), proof | {"file_format": "csv", "serials": "２ － 3"})
+    assert sheet["Content-Disposition"] == f'attachment; filename="{batch.number}-2-3.csv"'
+    text = b"".join(sheet).decode()  # type: ignore[arg-type]
+    assert [code for code in codes if group(code) in text] == codes[1:3]
+    packed = client.post(
+        url(batch), proof | {"file_format": "txt", "archive": "on", "archive_password": "a password of mine"}
+    )
+    assert packed["Content-Type"] == "application/zip"
+    assert b"".join(packed).startswith(b"PK")  # type: ignore[arg-type]
+    assert [event.detail["format"] for event in downloads().order_by("pk")] == ["csv", "txt"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"file_format": "doc"}, "file_format"),
+        ({"file_format": "txt", "serials": "3-1"}, "serials"),
+        ({"file_format": "txt", "serials": "0"}, "serials"),
+        ({"file_format": "txt", "archive": "on"}, "archive_password"),
+        ({"file_format": "txt", "archive": "on", "archive_password": "short"}, "archive_password"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_beside_its_field(client: Client, typed: dict[str, str], field: str) -> None:
+    batch, _codes = make_batch()
+    response = client.post(url(batch), {"reason": "x", "password": PASSWORD} | typed)
+    assert response.status_code == 422
+    assert f'id="id_{field}_error"' in response.content.decode()
+    assert not downloads().exists()
+
+
+def test_the_page_offers_a_new_archive_password_each_time(client: Client) -> None:
+    batch, _codes = make_batch()
+    found = {
+        re.search(r'name="archive_password" value="([0-9A-Z]{5}(-[0-9A-Z]{5}){3})"', client.get(url(batch)).text)[1]  # type: ignore[index]
+        for _ in range(3)
+    }
+    assert len(found) == 3

@@ -62,7 +62,7 @@ def test_no_card_before_approval(ann: User, ben: User) -> None:
     assert list(Batch.objects.with_used().shown_as("waiting")) == [batch]
     assert not Batch.objects.with_used().shown_as("generating").exists()
     with pytest.raises(NotWhole):
-        exports.download_txt(batch=batch, actor=ben, reason="x")
+        exports.hand_out(batch=batch, actor=ben, reason="x")
     approval.approve_batch(batch=batch, actor=ben, was=6, note="seen the contract")
     generation.run_to_end(batch.pk)
     batch.refresh_from_db()
