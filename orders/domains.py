@@ -15,13 +15,21 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from . import notices
+from . import bulkhead, notices
 from .backoff import pause
 from .models import DomainChange, Order
 from .provisioning.base import PermanentError, ProvisionerError
 from .provisioning.registry import get_provisioner
 
 logger = logging.getLogger(__name__)
+
+
+def work(change_id: int) -> bool:
+    """A worker's turn, if its machine has a place at the provisioner left; else the next sweep calls again."""
+    changes = DomainChange.objects.filter(pk=change_id)
+    provider = changes.values_list("order__provider", flat=True).first()
+    with bulkhead.place(provider or "") as ours:
+        return ours and run(change_id)
 
 
 def run(change_id: int) -> bool:

@@ -53,7 +53,7 @@ def sweep_services() -> int:
 @shared_task
 def set_domain(change_id: int) -> None:
     """One attempt at bringing a site's domain to its provider."""
-    domains.run(change_id)
+    domains.work(change_id)
 
 
 @shared_task
