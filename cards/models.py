@@ -23,6 +23,8 @@ from .choices import (
     ValidityKind,
     WindowsPolicy,
 )
+from .counts import DisabledCount as DisabledCount
+from .counts import UseDay as UseDay
 from .trail import AuditCheck as AuditCheck
 from .trail import AuditEvent as AuditEvent
 from .trail import AuditHead as AuditHead
@@ -419,6 +421,7 @@ class CardUse(models.Model):
         indexes = [
             models.Index(fields=["batch", "id"], name="carduse_batch"),
             models.Index(fields=["member", "id"], name="carduse_member"),
+            models.Index(fields=["used_at"], name="carduse_used_at"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["card"], condition=Q(returned_at__isnull=True), name="carduse_one_open"),

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.wakeup import call_now
 
-from . import attempts, chain, generation
+from . import attempts, chain, generation, statistics
 from .choices import BatchStatus
 from .models import Batch
 
@@ -50,6 +50,12 @@ def seal_audit_trail(everything: bool = False) -> int:
 def check_audit_trail() -> None:
     """Verify the chain a stretch further."""
     chain.check_some()
+
+
+@shared_task
+def summarise_uses() -> int:
+    """Sum up the days that are over, for the dashboard."""
+    return statistics.summarise()
 
 
 @shared_task

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import provisioner_views, redeem_views, staff_members, staff_services, staff_views
+from . import provisioner_views, redeem_views, report_views, staff_members, staff_services, staff_views
 
 app_name = "staff-orders"
 
@@ -10,6 +10,8 @@ urlpatterns = [
     path("provisioners/", provisioner_views.provisioner_list, name="provisioner-list"),
     path("provisioners/<str:key>/check/", provisioner_views.provisioner_check, name="provisioner-check"),
     path("provisioners/<str:key>/orphans/", provisioner_views.provisioner_orphans, name="provisioner-orphans"),
+    path("dashboard/", report_views.dashboard, name="dashboard"),
+    path("leaks/", report_views.leak_report, name="leak-report"),
     path("orders/", staff_views.order_list, name="list"),
     path("orders/redeem/", redeem_views.redeem_for_member, name="redeem"),
     path("orders/<slug:number>/", staff_views.order_detail, name="detail"),

@@ -25,6 +25,7 @@ class NavItem:
 
 
 STAFF_NAV = (
+    NavItem("staff-orders:dashboard", _("Dashboard"), "monitor", ("staff-orders:dashboard",), "cards.view_batch"),
     NavItem(
         "staff:batch-list",
         _("Pickup cards"),
@@ -124,6 +125,7 @@ STAFF_NAV = (
         ("staff-orders:provisioner-list", "staff-orders:provisioner-check", "staff-orders:provisioner-orphans"),
         "orders.check_provisioners",
     ),
+    NavItem("staff-orders:leak-report", _("Leak report"), "alert", ("staff-orders:leak-report",), "accounts.view_user"),
     NavItem(
         "staff:audit-trail",
         _("Audit trail"),

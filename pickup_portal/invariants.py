@@ -135,6 +135,13 @@ def count_off() -> Breaches:
     return batches.exclude(used_cards=F("really_used")).order_by("pk")
 
 
+def disabled_count_off() -> Breaches:
+    disabled = Card.objects.filter(batch=OuterRef("pk"), status=CardStatus.DISABLED).order_by().values("batch")
+    right = Coalesce(Subquery(disabled.annotate(n=Count("pk")).values("n")), 0)
+    batches = Batch.objects.annotate(counted=Coalesce(F("disabled_count__cards"), 0), really_disabled=right)
+    return batches.exclude(counted=F("really_disabled")).order_by("pk")
+
+
 def used_with_ciphertext() -> Breaches:
     return used_cards().filter(sealed__isnull=False).order_by("pk")
 
@@ -265,6 +272,7 @@ INVARIANTS = [
     Invariant("replacement", "Every replaced card is void, its replacement in the same batch.", replacement_off),
     Invariant("replaced-count", "The count of replaced cards of every batch is right.", replaced_count_off),
     Invariant("used-count", "The count of used cards of every batch is right.", count_off),
+    Invariant("disabled-count", "The count of disabled cards of every batch is right.", disabled_count_off),
     Invariant("no-ciphertext", "No used card still holds its code.", used_with_ciphertext),
     Invariant("ciphertext", "Every card never used nor replaced still holds its code.", lost_ciphertext),
     Invariant("order-service", "Every active order has its service.", active_without_service),

@@ -21,7 +21,7 @@ from accounts.wakeup import muted
 from cards import actions, audit, chain, changes, generation, replacement
 from cards.actions import Validity
 from cards.choices import AuditAction
-from cards.models import AuditEvent, AuditSeal, Batch, Card, CardUse, Replacement, UseCount
+from cards.models import AuditEvent, AuditSeal, Batch, Card, CardUse, DisabledCount, Replacement, UseCount
 from cards.tests.factories import make_batch
 from cards.tests.superuser import past_constraint, past_triggers
 from orders import actions as order_actions
@@ -82,6 +82,11 @@ def replace_by_a_stranger(order: Order) -> None:
 
 def miscount(order: Order) -> None:
     UseCount.objects.filter(batch=order.batch_id, slot=5).update(used=F("used") + 1)
+
+
+def miscount_disabled(order: Order) -> None:
+    actions.disable_card(card=Card.objects.get(batch=order.batch_id, serial=2), actor=None)
+    DisabledCount.objects.update(cards=2)
 
 
 def lose_code(order: Order) -> None:
@@ -198,6 +203,7 @@ BREAKAGES: list[tuple[Callable[[Order], None], set[str]]] = [
     (take_back_issue, {"issued"}),
     (replace_by_a_stranger, {"replacement", "replaced-count"}),
     (miscount, {"used-count"}),
+    (miscount_disabled, {"disabled-count"}),
     (lose_code, {"ciphertext"}),
     (lose_service, {"order-service"}),
     (fail_after_opening, {"service-order"}),
