@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-WIDTH, HEIGHT = 720, 180
-TOP, BOTTOM, GAP = 8, 22, 0.25
+WIDTH, HEIGHT = 720, 160
+TOP, GAP = 8, 0.25
+MOST_TICKS = 7
 
 Number = int | Decimal
 
@@ -24,21 +25,14 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Tick:
-    x: str
-    label: str
-
-
-@dataclass(frozen=True)
 class Chart:
     bars: list[Bar]
-    ticks: list[Tick]
+    ticks: list[str]  # evenly spaced, the first and the last among them
     top: Number
 
     width = WIDTH
     height = HEIGHT
-    base = HEIGHT - BOTTOM
-    tick_y = HEIGHT - 6
+    base = HEIGHT
 
     @property
     def empty(self) -> bool:
@@ -46,19 +40,26 @@ class Chart:
 
 
 def bar_chart(
-    labels: Sequence[str], series: Sequence[tuple[Any, Sequence[Number]]], *, show: Any = "{:,}".format, every: int = 1
+    labels: Sequence[str], series: Sequence[tuple[Any, Sequence[Number]]], *, show: Any = "{:,}".format
 ) -> Chart:
-    """Groups of bars, one group a label; `series` is [(name, numbers)], `every` how often a label is written."""
+    """Groups of bars, one group a label; `series` is [(name, numbers)]."""
     top = max((number for _name, numbers in series for number in numbers), default=0)
     group = WIDTH / max(len(labels), 1)
     wide = group * (1 - GAP) / max(len(series), 1)
     bars = []
     for place, label in enumerate(labels):
         for index, (name, numbers) in enumerate(series):
-            high = float(numbers[place]) / float(top or 1) * (HEIGHT - TOP - BOTTOM)
+            high = float(numbers[place]) / float(top or 1) * (HEIGHT - TOP)
             left = place * group + group * GAP / 2 + index * wide
             text = f"{label}: {show(numbers[place])} {name}".strip()
             tall = max(high, 1.5) if numbers[place] else 0.0
-            bars.append(Bar(f"{left:.1f}", f"{HEIGHT - BOTTOM - tall:.1f}", f"{wide:.1f}", f"{tall:.1f}", index, text))
-    ticks = [Tick(f"{(place + 0.5) * group:.1f}", label) for place, label in enumerate(labels) if place % every == 0]
-    return Chart(bars, ticks, top)
+            bars.append(Bar(f"{left:.1f}", f"{HEIGHT - tall:.1f}", f"{wide:.1f}", f"{tall:.1f}", index, text))
+    return Chart(bars, _spread(labels), top)
+
+
+def _spread(labels: Sequence[str]) -> list[str]:
+    """At most seven of the labels, evenly spaced, first and last included."""
+    last, gaps = len(labels) - 1, MOST_TICKS - 1
+    if last < gaps:
+        return list(labels)
+    return [labels[round(place * last / gaps)] for place in range(MOST_TICKS)]

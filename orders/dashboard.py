@@ -74,14 +74,14 @@ def overview(now: datetime) -> dict[str, Any]:
         "month_chart": _month_chart(past, stock.issued_by_month, picked),
         "days": [(day, by_day.get(day, 0)) for day in days],
         "day_chart": bar_chart(
-            [f"{day:%m-%d}" for day in days], [(_("picked up"), [by_day.get(day, 0) for day in days])], every=5
+            [f"{day:%m-%d}" for day in days],
+            [(_("picked up"), [by_day.get(day, 0) for day in days])],
         ),
         "expiry": expiry,
         "expiry_chart": bar_chart(
             [label for label, _n, _value in expiry],
             [("", [value for _label, _n, value in expiry])],
             show=lambda value: f"{value:,.2f}",
-            every=2,
         ),
         "opening": opening(),
         "batches": list(Batch.objects.with_used().filter(issued__gt=0).defer("wrapped_key")[:BATCHES_SHOWN]),
@@ -97,7 +97,6 @@ def _month_chart(months: list[date], issued: dict[date, int], picked: dict[date,
             (_("issued"), [issued.get(month, 0) for month in months]),
             (_("picked up"), [picked.get(month, 0) for month in months]),
         ],
-        every=2,
     )
 
 

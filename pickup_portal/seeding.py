@@ -248,7 +248,8 @@ def _use_card(wanted: DemoUse, now: datetime) -> None:
         member=User.objects.get(username=wanted.member),
         image_id=image.pk if image else None,
     )
-    _open_product(order, wanted.ends)
+    with set_back(timezone.now() + timedelta(seconds=40 + 25 * (wanted.serial % 4))):  # what opening a product takes
+        _open_product(order, wanted.ends)
     Notice.objects.filter(order=order).update(mailed_at=timezone.now(), next_attempt_at=None)  # told long ago
     ended = Service.objects.filter(order=order, expires_at__lt=now)
     ended.update(state=ServiceState.TERMINATED, wanted=ServiceState.TERMINATED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 register = template.Library()
@@ -26,16 +27,21 @@ NAMES: dict[str, Any] = {
     "last_day": _("Valid until"),
     "asked": _("Asked for"),
     "generated": _("Generated"),
+    "needs_approval": _("Waits for approval"),
 }
 
 
 @register.filter
 def audit_details(detail: dict[str, Any]) -> list[tuple[str, str]]:
     """[(name, value)] of what an event says, what is empty left out."""
-    return [(str(NAMES.get(name, name)), _text(value)) for name, value in detail.items() if value not in ("", None)]
+    return [
+        (str(NAMES.get(name, name)), _text(value)) for name, value in detail.items() if value not in ("", None, False)
+    ]
 
 
 def _text(value: Any) -> str:
+    if value is True:
+        return gettext("yes")
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)

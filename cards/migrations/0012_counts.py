@@ -43,7 +43,7 @@ def backwards(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cards", "0010_approval")]
+    dependencies = [("cards", "0011_more_audit_actions")]
     operations = [
         migrations.CreateModel(
             name="DisabledCount",
