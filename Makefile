@@ -67,6 +67,11 @@ bench-generate: $(VENV)/.installed-dev
 bench-lists: $(VENV)/.installed-dev
 	$(LAB) --demo -- $(BIN)/python manage.py bench lists -n $(CARDS) --i-know-it-makes-cards-and-orders
 
+.PHONY: test-providers
+# The adapters against real control planes, from Debian and pip. WRITE_CONFORMANCE=1 writes docs/adapters.md's table.
+test-providers: $(VENV)/.installed-dev
+	orders/tests/provisioning/lab/providers $(BIN)/python $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

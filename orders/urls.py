@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import redeem_views, service_views, views
+from . import callback_views, redeem_views, service_views, views
 
 app_name = "orders"
 
@@ -13,6 +13,7 @@ urlpatterns = [
     path("orders/<slug:number>/", views.order_detail, name="detail"),
     path("orders/<slug:number>/status/", views.order_status, name="status"),
     path("orders/<slug:number>/access/", views.order_access, name="access"),
+    path("callbacks/<str:provider>/", callback_views.callback, name="callback"),
     path("services/", service_views.service_list, name="services"),
     path("services/<slug:number>/", service_views.service_detail, name="service"),
     path("services/<slug:number>/access/", service_views.service_access, name="service-access"),

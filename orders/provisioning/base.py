@@ -7,7 +7,7 @@ by whichever worker holds the order. The same key must always mean the same reso
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
@@ -92,6 +92,10 @@ class OutcomeUnknown(ProvisionerError):
     """The request may or may not have been carried out (time-out, reset, 5xx). `ensure` again looks before it makes."""
 
 
+class BadCallback(Exception):
+    """A callback that is not signed by the control plane, or cannot be read."""
+
+
 class Provisioner(ABC):
     """One control plane. Instances are cheap, hold no order's state, and never touch the portal's database.
 
@@ -136,6 +140,10 @@ class Provisioner(ABC):
     @abstractmethod
     def list_keys(self) -> Iterable[UUID]:
         """The keys of everything of ours that exists there, to list orphans."""
+
+    def callback_key(self, headers: Mapping[str, str], body: bytes) -> UUID:
+        """The order that a signed callback speaks of; whatever else it says is not believed. Raises `BadCallback`."""
+        raise BadCallback("This control plane sends no callbacks.")
 
     @abstractmethod
     def check(self) -> list[str]:

@@ -4,7 +4,8 @@ Three requests, all at one address (docs/adapters.md has the protocol in full):
     POST <url>          {"type": "service.open" | "service.suspend" | "service.resume" | "service.terminate", ...}
     GET  <url>/<key>    what exists under an order's key, or 404
     GET  <url>          {"keys": [...]}, everything that exists
-Success is always read back with GET; the answer to a POST only says that it was taken.
+Success is always read back with GET; the answer to a POST only says that it was taken, and a signed callback from the
+receiver only that it is worth asking now.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, cast
@@ -25,6 +26,7 @@ from uuid import UUID, uuid4
 from django.core.exceptions import ImproperlyConfigured
 
 from .base import (
+    BadCallback,
     Found,
     InProgress,
     NoCapacity,
@@ -44,8 +46,26 @@ STATES = ("building", "active", "suspended", "failed", "deleted")
 SHORTEST_WAIT, LONGEST_WAIT = 0.2, 60.0
 
 
+TOLERANCE = 300  # seconds between the sender's clock and ours
+
+
+def verify(secret: bytes, headers: Mapping[str, str], body: bytes) -> None:
+    """Standard Webhooks: one of the signatures is ours over id, time and body, and the time is now. Raises BadCallback,
+    also for what is malformed: nobody learns more than that it was refused."""
+    given = {name.lower(): value for name, value in headers.items()}
+    message_id, stamp = given.get("webhook-id", ""), given.get("webhook-timestamp", "")
+    if not message_id or not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12):
+        raise BadCallback("headers")
+    if abs(time.time() - int(stamp)) > TOLERANCE:
+        raise BadCallback("time")
+    wanted = sign(secret, message_id, int(stamp), body).encode()
+    offered = given.get("webhook-signature", "").encode(errors="replace").split(b" ")
+    if not any(hmac.compare_digest(wanted, one) for one in offered[:10]):
+        raise BadCallback("signature")
+
+
 def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    signed = b".".join((message_id.encode(), str(timestamp).encode(), body))
+    signed = b".".join((message_id.encode(errors="replace"), str(timestamp).encode(), body))
     return "v1," + base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()
 
 
@@ -122,6 +142,13 @@ class WebhookProvisioner(Provisioner):
 
     def check(self) -> list[str]:
         return [f"receiver {urlsplit(self.url).hostname}", f"{len(list(self.list_keys()))} resources"]
+
+    def callback_key(self, headers: Mapping[str, str], body: bytes) -> UUID:
+        verify(self.secret, headers, body)
+        try:
+            return UUID(json.loads(body)["data"]["key"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise BadCallback("body") from None
 
     # --- HTTP ---------------------------------------------------------------------------------------------------
     def _look_up(self, key: UUID) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Cloud servers as real containers of a real LXD, which this module starts and ends.
 
-Asked for with TEST_LXD=1: it needs root and Debian's lxd, lxd-client and busybox-static, and takes a minute.
+It needs root and Debian's lxd, lxd-client and busybox-static, and takes a minute.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ read -r line; echo "${line%%:*}:$(echo "${line#*:}" | sha256sum | cut -d' ' -f1)
 """
 APPLETS = ("sh", "cat", "cut", "hostname", "ip", "rm", "sha256sum", "sleep")
 
-pytestmark = pytest.mark.xdist_group("lxd")
+pytestmark = [pytest.mark.provider, pytest.mark.xdist_group("lxd")]
 
 
 def busybox_image(path: Path) -> None:
@@ -148,8 +148,6 @@ class Lxd:
 
 @pytest.fixture(scope="module")
 def lxd() -> Iterator[Lxd]:
-    if os.environ.get("TEST_LXD") != "1":
-        pytest.skip("real containers only with TEST_LXD=1")
     missing = [name for name in ("lxd", "lxc", "busybox", "openssl") if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         pytest.skip(f"LXD needs root and the programs {', '.join(missing) or 'that are here'}")
@@ -222,6 +220,7 @@ def far_side(lxd: Lxd, monkeypatch: pytest.MonkeyPatch) -> Iterator[LxdFarSide]:
 
 
 class TestConformance(ConformanceCases):
+    adapter = "LXD"
     product_types: ClassVar[tuple[str, ...]] = ("cloud_server",)
     callers = 3
 

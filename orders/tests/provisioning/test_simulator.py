@@ -62,7 +62,7 @@ def provisioner_of(far_side: SimulatorFarSide, **options: Any) -> SimulatorProvi
 
 
 class TestConformance(ConformanceCases):
-    pass
+    adapter = "simulator"
 
 
 class TestWithoutKeys:

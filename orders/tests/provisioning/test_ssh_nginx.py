@@ -100,6 +100,7 @@ def far_side(node: WebNode) -> Iterator[NodeFarSide]:
 
 
 class TestConformance(ConformanceCases):
+    adapter = "nginx"
     product_types: ClassVar[tuple[str, ...]] = ("virtual_host",)
 
 

@@ -75,6 +75,7 @@ def far_side(tmp_path: Path) -> Iterator[ReceiverFarSide]:
 
 
 class TestConformance(ConformanceCases):
+    adapter = "webhook"
     product_types: ClassVar[tuple[str, ...]] = ("cloud_server", "bare_metal")
 
 

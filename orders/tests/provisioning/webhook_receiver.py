@@ -1,19 +1,18 @@
 """A company's receiver, as a process of its own: `webhook_receiver.py LEDGER SECRET`. Prints its port.
 
-It verifies signatures with code of its own, and keeps what it opened in a simulated control plane.
+It verifies signatures with the package standardwebhooks, and keeps what it opened in a simulated control plane.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID
+
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from orders.provisioning.simulated_plane import Resource, SimulatedPlane
 
@@ -24,7 +23,7 @@ REFUSALS = {"fail": 422, "transient": 429, "no_capacity": 507, "wrong_secret": 4
 
 class Handler(BaseHTTPRequestHandler):
     plane: SimulatedPlane
-    secret: bytes
+    webhook: Webhook
 
     def do_GET(self) -> None:
         if not self._signed(b""):
@@ -79,11 +78,11 @@ class Handler(BaseHTTPRequestHandler):
         return self._answer(202, {"id": resource.external_id})
 
     def _signed(self, body: bytes) -> bool:
-        stamp = self.headers.get("webhook-timestamp", "")
-        content = f"{self.headers.get('webhook-id')}.{stamp}.".encode() + body
-        wanted = base64.b64encode(hmac.new(self.secret, content, hashlib.sha256).digest()).decode()
-        fresh = stamp.isdigit() and abs(time.time() - int(stamp)) < 300
-        return fresh and hmac.compare_digest(self.headers.get("webhook-signature", ""), f"v1,{wanted}")
+        try:
+            self.webhook.verify(body, dict(self.headers), json_parse=False)
+        except (WebhookVerificationError, ValueError):
+            return False
+        return True
 
     @staticmethod
     def _state(resource: Resource) -> dict[str, Any]:
@@ -105,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     Handler.plane = SimulatedPlane(sys.argv[1])
-    Handler.secret = base64.b64decode(sys.argv[2])
+    Handler.webhook = Webhook(sys.argv[2])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)
     server.serve_forever()

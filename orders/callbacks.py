@@ -1,0 +1,34 @@
+"""What a control plane says unasked is a hint: the order or service it names is looked at now instead of later."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.wakeup import call_after_commit
+
+from .choices import IN_FLIGHT, ServiceState
+from .models import Order, Service
+from .tasks import check_service, provision
+
+
+@transaction.atomic
+def heed_callback(*, provider: str, key: UUID) -> bool:
+    """Make what has this key at this provider due at once; False if nothing of ours waits for news.
+
+    A worker that holds the order already will read the state itself, and its lease is left alone.
+    """
+    now = timezone.now()
+    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+    orders = Order.objects.filter(free, provider=provider, key=key, state__in=IN_FLIGHT)
+    if orders.update(next_attempt_at=now):
+        call_after_commit(provision, Order.objects.get(key=key).pk)
+        return True
+    services = Service.objects.filter(provider=provider, order__key=key).exclude(state=ServiceState.TERMINATED)
+    if services.update(check_at=now):
+        call_after_commit(check_service, services.get().pk)
+        return True
+    return False

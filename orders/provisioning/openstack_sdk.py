@@ -1,0 +1,102 @@
+"""The one place where adapters speak to OpenStack's APIs, by openstacksdk: sign-in, time-outs, what failures mean.
+
+Requests go through the SDK's service proxies, but bodies are plain JSON and nothing is repeated: its own resource
+classes retry what this portal has to look up first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import openstack
+import requests
+import urllib3
+from django.core.exceptions import ImproperlyConfigured
+from keystoneauth1 import exceptions as keystone
+from openstack import exceptions as sdk
+
+from .base import OutcomeUnknown, PermanentError, TransientError
+from .http import Answer
+
+OPTIONS = frozenset({"auth_type", "auth", "region", "endpoint", "ca_file", "timeout"})
+
+
+class OpenStackApi:
+    """One service of one cloud. OPTIONS: `auth` (a mapping: auth_url, username, password, project_name, ...),
+    `auth_type` ("password"), `region`, `endpoint` (instead of the catalogue's), `ca_file`, `timeout` (seconds)."""
+
+    def __init__(self, key: str, options: Mapping[str, Any], *, service: str, microversion: str) -> None:
+        if not isinstance(options.get("auth"), dict):
+            raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: auth must be a mapping (auth_url, username, ...).")
+        if options.get("auth_type", "password") != "password" and not options.get("endpoint"):
+            raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: without Keystone, endpoint must be given.")
+        self.service, self.microversion = service, microversion
+        self.options = options
+        self.timeout = float(options.get("timeout", 20))
+        self.proxies: dict[str, Any] = {}
+
+    def call(self, method: str, path: str, body: Any = None, *, service: str = "", microversion: str = "") -> Answer:
+        """One request, once. The answer whatever its status, but 401; a TransientError only where nothing was sent."""
+        name = service or self.service
+        api = self.proxies[name] = self.proxies.get(name) or self._signed_in(name)
+        try:
+            answer = api.request(
+                path,
+                method,
+                json=body,
+                timeout=self.timeout,
+                microversion=microversion or self.microversion,
+                raise_exc=False,
+                connect_retries=0,
+                status_code_retries=0,
+                retriable_status_codes=[],
+                redirect=False,
+                log=False,  # bodies hold first-boot settings and one-time passwords
+            )
+        except keystone.ClientException as error:
+            raise self._trouble(error) from None
+        if answer.status_code == 401:
+            raise PermanentError(f"{self.service}: the user name or password is not accepted.")
+        return Answer(answer.status_code, answer.content)
+
+    def _signed_in(self, service: str) -> Any:
+        """The SDK's proxy of the service, after signing in and looking at the service's versions: both make nothing."""
+        try:
+            settings = {"auth_type": self.options.get("auth_type", "password"), "auth": self.options["auth"]}
+            cloud = openstack.connect(
+                load_yaml_config=False,
+                load_envvars=False,
+                region_name=self.options.get("region"),
+                cacert=self.options.get("ca_file"),
+                api_timeout=self.timeout,
+                **settings,
+                **({f"{service}_endpoint_override": self.options["endpoint"]} if self.options.get("endpoint") else {}),
+            )
+            session = cloud.config.get_session()
+            session.session.trust_env = False
+            session.get_auth_headers()
+            return getattr(cloud, service)
+        except keystone.Unauthorized:
+            raise PermanentError(f"{self.service}: the user name or password is not accepted.") from None
+        except (keystone.ClientException, sdk.SDKException) as error:
+            raise TransientError(f"{self.service}: signing in failed: {type(error).__name__}.") from None
+
+    def _trouble(self, error: keystone.ClientException) -> Exception:
+        if isinstance(error, keystone.Unauthorized):
+            return PermanentError(f"{self.service}: the user name or password is not accepted.")
+        if _never_sent(error.__context__):
+            return TransientError(f"{self.service}: could not connect.")
+        if isinstance(error, keystone.ConnectTimeout):  # keystoneauth's name for every kind of time-out
+            return OutcomeUnknown(f"{self.service} did not answer within {self.timeout:g} seconds.")
+        return OutcomeUnknown(f"{self.service}: the connection broke: {type(error).__name__}.")
+
+
+def _never_sent(cause: BaseException | None) -> bool:
+    """Whether there was no connection at all: keystoneauth gives a refused one and a broken one the same name."""
+    if isinstance(cause, requests.exceptions.ConnectTimeout):
+        return True
+    if isinstance(cause, requests.exceptions.ConnectionError) and cause.args:
+        reason = getattr(cause.args[0], "reason", None)
+        return isinstance(reason, urllib3.exceptions.NewConnectionError)
+    return False
