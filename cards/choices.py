@@ -110,6 +110,7 @@ class AuditAction(models.TextChoices):
     TOP_UP = "top_up", _("Balance topped up")
     DISABLE_MEMBER = "disable_member", _("Member disabled")
     ENABLE_MEMBER = "enable_member", _("Member enabled")
+    INVITE_MEMBER = "invite_member", _("Member invited")
     EXPORT_LIST = "export_list", _("List exported")
     CHANGE_CATALOGUE = "change_catalogue", _("Catalogue changed")
 

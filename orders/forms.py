@@ -124,6 +124,15 @@ class BehalfForm(forms.Form):
         return [(name, str(self.cleaned_data[name])) for name in self.fields]
 
 
+class InviteForm(forms.Form):
+    note = forms.CharField(
+        label=_("For whom"),
+        max_length=200,
+        help_text=_("For your own records; the guest does not see it."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
 class DomainForm(forms.Form):
     domain = forms.CharField(
         label=_("Domain"),

@@ -1,4 +1,4 @@
-"""What staff do to a member: top up his balance, shut him out, let him in again; each with its audit row."""
+"""What staff do to members: top up, shut out, let in again, invite another; each with its audit row."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from django.db import transaction
 
+from accounts import membership
 from accounts.actions import record_entry, set_active
 from accounts.choices import LedgerKind
-from accounts.models import LedgerEntry, User
+from accounts.models import Invitation, LedgerEntry, User
 from cards import audit
 from cards.choices import AuditAction
 
@@ -68,3 +69,11 @@ def _switch(member: User, active: bool, action: AuditAction, reason: str, actor:
     if member.is_staff or not set_active(user=member, active=active):
         raise WrongMember
     audit.record(action, actor=actor, address=address, member=member.pk, reason=reason)
+
+
+@transaction.atomic
+def invite_member(*, actor: User | None, note: str, address: str | None = None) -> tuple[Invitation, str]:
+    """(a new invitation, its link); the link is shown once, and whoever opens it first may make one account."""
+    invitation, token = membership.create_invitation(actor=actor, note=note)
+    audit.record(AuditAction.INVITE_MEMBER, actor=actor, address=address, invitation=invitation.pk, note=note)
+    return invitation, membership.invitation_link(token)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import provisioner_views, redeem_views, report_views, staff_members, staff_services, staff_views
+from . import provisioner_views, redeem_views, report_views, staff_invite, staff_members, staff_services, staff_views
 
 app_name = "staff-orders"
 
@@ -26,6 +26,7 @@ urlpatterns = [
     path("services/<slug:number>/settle/", staff_services.service_settle, name="service-settle"),
     path("services/<slug:number>/terminate/", staff_services.service_terminate, name="service-terminate"),
     path("members/", staff_members.member_list, name="member-list"),
+    path("members/invite/", staff_invite.invite, name="member-invite"),
     path("members/<int:pk>/", staff_members.member_detail, name="member"),
     path("members/<int:pk>/top-up/", staff_members.member_top_up, name="member-top-up"),
     path("members/<int:pk>/disable/", staff_members.member_switch, {"disable": True}, name="member-disable"),

@@ -141,7 +141,7 @@ MEMBER_NAV = (
     NavItem("orders:list", _("Orders"), "receipt", ("orders:list", "orders:detail", "orders:access")),
     NavItem(
         "orders:services",
-        _("Services"),
+        _("My services"),
         "server",
         ("orders:services", "orders:service", "orders:service-access", "orders:service-domain"),
     ),

@@ -38,6 +38,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "orders.resolve_order",
         "orders.return_card",
         "orders.redeem_for_member",
+        "accounts.invite_member",
         "orders.suspend_service",
         "orders.check_provisioners",
     ),

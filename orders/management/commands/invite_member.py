@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from accounts.command import PortalCommand, staff_named
-from accounts.membership import create_invitation, invitation_link
+from orders.member_actions import invite_member
 
 
 class Command(PortalCommand):
@@ -21,5 +21,5 @@ class Command(PortalCommand):
         parser.add_argument("--actor", metavar="STAFF", help="Login of the member of staff who invites.")
 
     def run(self, *, note: str, actor: str | None, **options: Any) -> dict[str, Any]:
-        made, token = create_invitation(actor=staff_named(actor) if actor else None, note=note)
-        return {"link": invitation_link(token), "expires_at": made.expires_at, "note": made.note}
+        made, link = invite_member(actor=staff_named(actor) if actor else None, note=note)
+        return {"link": link, "expires_at": made.expires_at, "note": made.note}
