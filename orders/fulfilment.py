@@ -5,29 +5,26 @@
 3. `record`: every write carries the fence of its claim; a worker that lost its lease writes nothing.
 
 The row is the queue (`next_attempt_at`), so that retries live in no worker's memory and a lost message costs time only.
-A worker's turn (`work`) needs one of its machine's places at the provisioner. Who gets none leaves the order to those
-who hold them: they go on with what waits for the same provisioner, so that a message more or less makes no difference.
+Whose turn it is says `orders.dispatch`.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
 from cards import vault
 from cards.actions import add_months
 
-from . import bulkhead, notices
+from . import notices
 from .backoff import pause
 from .choices import IN_FLIGHT, AttemptOutcome, NoticeKind, OrderEventKind, OrderState
 from .models import Order, OrderEvent, ProvisioningAttempt, Service
@@ -55,20 +52,6 @@ class Claim:
 
     def ended(self) -> bool:
         return self.order.lease_until is None or timezone.now() >= self.order.lease_until
-
-
-def work(order_id: int) -> int:
-    """A worker's turn: this order, then for a while others that wait for the same provisioner. How many attempts."""
-    provider = Order.objects.filter(pk=order_id).values_list("provider", flat=True).first()
-    if provider is None:
-        return 0
-    with bulkhead.place(provider) as ours:
-        if not ours:
-            return 0
-        end, attempts = time.monotonic() + settings.DRAIN_TIME.total_seconds(), int(run(order_id))
-        while time.monotonic() < end and (waiting := take_waiting(provider)):
-            attempts += run(waiting)
-        return attempts
 
 
 def run(order_id: int) -> bool:
@@ -244,66 +227,6 @@ def _close(claimed: Claim, outcome: AttemptOutcome, error: str = "", **changes: 
         finished_at=timezone.now(), outcome=outcome, error=error[:300]
     )
     return bool(won)
-
-
-def due(now: datetime) -> Q:
-    """Orders that wait for an attempt: their time has come and no lease runs."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-    return free & Q(state__in=IN_FLIGHT, next_attempt_at__lte=now)
-
-
-@transaction.atomic
-def take_due(limit: int) -> list[int]:
-    """Up to `limit` due orders of each provisioner, oldest first, put off so that the next sweep does not call them
-    again at once. Of each, so that a thousand orders of one that hangs stand in nobody's way."""
-    now = timezone.now()
-    taken: list[int] = []
-    for provider in Order.objects.filter(due(now)).order_by().values_list("provider", flat=True).distinct():
-        taken += _locked(Order.objects.filter(due(now), provider=provider), limit)
-    Order.objects.filter(pk__in=taken).update(next_attempt_at=now + settings.SWEEP_RECALL)
-    return taken
-
-
-@transaction.atomic
-def take_waiting(provider: str) -> int | None:
-    """The order of this provisioner that has waited longest: one that is due, or was never tried."""
-    now = timezone.now()
-    waiting = Q(due(now)) | Q(state=OrderState.PENDING, lease_until__isnull=True)
-    taken = _locked(Order.objects.filter(waiting, provider=provider), 1)
-    Order.objects.filter(pk__in=taken).update(next_attempt_at=now + settings.SWEEP_RECALL)
-    return taken[0] if taken else None
-
-
-def _locked(orders: QuerySet[Order], limit: int) -> list[int]:
-    """The first of them by their time, leaving out those that another sweep is just taking."""
-    if connection.vendor == "postgresql":
-        orders = orders.select_for_update(skip_locked=True, no_key=True)
-    return list(orders.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
-
-
-def sweep_inline(limit: int = 1000) -> int:
-    """Run due orders in this process, without broker or worker; returns how many attempts were made.
-
-    Each provisioner's in a thread of its own, so that one that hangs holds up only its own.
-    """
-    by_provider: dict[str, list[int]] = {}
-    for order_id, provider in Order.objects.filter(pk__in=take_due(limit)).values_list("pk", "provider"):
-        by_provider.setdefault(provider, []).append(order_id)
-    if len(by_provider) < 2:
-        return sum(_run_all(ids) for ids in by_provider.values())
-    with ThreadPoolExecutor(len(by_provider)) as pool:
-        return sum(pool.map(_run_all_in_thread, by_provider.values()))
-
-
-def _run_all(order_ids: list[int]) -> int:
-    return sum(run(order_id) for order_id in order_ids)
-
-
-def _run_all_in_thread(order_ids: list[int]) -> int:
-    try:
-        return _run_all(order_ids)
-    finally:
-        connection.close()  # a thread's connection is its own
 
 
 def access_of(service: Service) -> dict[str, str]:

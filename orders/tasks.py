@@ -7,13 +7,13 @@ from django.conf import settings
 
 from accounts.wakeup import call_now
 
-from . import clean_up, domains, fulfilment, lifecycle, notices, reconcile
+from . import clean_up, dispatch, domains, lifecycle, notices, reconcile
 
 
 @shared_task
 def provision(order_id: int) -> None:
     """A turn at opening the order and those that wait beside it; whatever is left to do stands in their rows."""
-    fulfilment.work(order_id)
+    dispatch.work(order_id)
 
 
 @shared_task
@@ -37,7 +37,7 @@ def clean_up_order(order_id: int) -> None:
 @shared_task
 def sweep_orders() -> int:
     """Call orders that are due; returns how many."""
-    return sum(call_now(provision, order_id) for order_id in fulfilment.take_due(settings.SWEEP_LIMIT))
+    return sum(call_now(provision, order_id) for order_id in dispatch.take_due(settings.SWEEP_LIMIT))
 
 
 @shared_task

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from accounts.tests.factories import UserFactory
 from cards.tests.factories import LineFactory, make_batch
-from orders import bulkhead, fulfilment, tasks
+from orders import bulkhead, dispatch, fulfilment, tasks
 from orders.checks import check_lease, check_places
 from orders.choices import OrderState
 from orders.models import Order
@@ -83,22 +83,22 @@ def test_a_turn_goes_on_with_what_waits(orders: list[Order]) -> None:
 
 def test_a_turn_ends_after_its_time(orders: list[Order], settings: Settings) -> None:
     settings.DRAIN_TIME = timezone.timedelta(0)
-    assert fulfilment.work(orders[3].pk) == 1
+    assert dispatch.work(orders[3].pk) == 1
     assert states() == {OrderState.ACTIVE: 1, OrderState.PENDING: 5}
 
 
 def test_without_a_place_an_order_is_left_to_those_who_have_one(orders: list[Order]) -> None:
     with bulkhead.place("simulator"), bulkhead.place("simulator"):
-        assert fulfilment.work(orders[0].pk) == 0
+        assert dispatch.work(orders[0].pk) == 0
         assert states() == {OrderState.PENDING: 6}
-    assert fulfilment.work(orders[1].pk) == 6
-    assert fulfilment.work(0) == 0
+    assert dispatch.work(orders[1].pk) == 6
+    assert dispatch.work(0) == 0
 
 
 def test_a_turn_respects_the_pause_of_an_order_that_was_tried(orders: list[Order], plane: Simulator) -> None:  # noqa: F811
     plane.arm("transient", key=orders[0].key)
     fulfilment.run(orders[0].pk)
-    assert fulfilment.work(orders[1].pk) == 5
+    assert dispatch.work(orders[1].pk) == 5
     orders[0].refresh_from_db()
     assert orders[0].state == OrderState.PROVISIONING
 

@@ -23,7 +23,7 @@ from accounts.tests.factories import UserFactory
 from accounts.wakeup import muted
 from cards.models import Card
 from cards.tests.factories import ImageFactory, LineFactory, make_batch
-from orders import actions, clean_up, fulfilment, lifecycle, redemption, tasks
+from orders import actions, clean_up, dispatch, fulfilment, lifecycle, redemption, tasks
 from orders.choices import IN_FLIGHT, OrderState
 from orders.exceptions import AlreadyYours, OrderError
 from orders.models import Order, Service
@@ -157,7 +157,7 @@ def terminate(shop: Shop, service: Service) -> None:
 
 OPERATIONS = {
     "redeem": Operation(lambda shop: shop.card(), redeem, newest_is_open),
-    "open": Operation(lambda shop: shop.order(), lambda shop, order: fulfilment.work(order.pk), open_once),
+    "open": Operation(lambda shop: shop.order(), lambda shop, order: dispatch.work(order.pk), open_once),
     "sweep": Operation(
         lambda shop: shop.order(next_attempt_at=timezone.now()), lambda shop, order: tasks.sweep_orders(), open_once
     ),
@@ -190,7 +190,7 @@ def time_passes() -> None:
         Order.objects.filter(state__in=IN_FLIGHT).update(next_attempt_at=now, lease_until=None)
         Order.objects.filter(clean_up_at__isnull=False).update(clean_up_at=now)
         Service.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=now, lease_until=None)
-        work = fulfilment.sweep_inline() + lifecycle.sweep_inline() + clean_up.sweep_inline()
+        work = dispatch.sweep_inline() + lifecycle.sweep_inline() + clean_up.sweep_inline()
         if not work:
             return
     raise AssertionError("it does not come to rest")

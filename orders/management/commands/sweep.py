@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from cards import chain, generation
 from cards.choices import BatchStatus
 from cards.models import Batch
-from orders import clean_up, domains, fulfilment, lifecycle, notices, reconcile
+from orders import clean_up, dispatch, domains, lifecycle, notices, reconcile
 from orders.choices import IN_FLIGHT
 from orders.command import OrderCommand
 from orders.models import Order
@@ -32,7 +32,7 @@ class Command(OrderCommand):
 
     def run(self, *, limit: int, drain: bool, timeout: float, **options: Any) -> dict[str, Any]:
         end = time.monotonic() + timeout
-        batches, orders = finish_batches(), fulfilment.sweep_inline(limit)
+        batches, orders = finish_batches(), dispatch.sweep_inline(limit)
         services = lifecycle.sweep_inline(limit) + reconcile.check_inline(limit) + domains.sweep_inline(limit)
         clean_up.sweep_inline(limit)
         while drain and (in_flight() or half_made()):
@@ -41,7 +41,7 @@ class Command(OrderCommand):
                     f"{in_flight()} orders and {half_made()} batches are unfinished after {timeout:g} s."
                 )
             time.sleep(0.2)
-            batches, orders = batches + finish_batches(), orders + fulfilment.sweep_inline(limit)
+            batches, orders = batches + finish_batches(), orders + dispatch.sweep_inline(limit)
         mails = notices.send_due(limit)
         return {
             "batches": batches,

@@ -1,0 +1,95 @@
+"""Which order is whose turn.
+
+A worker's turn needs one of its machine's places at the provisioner. Who gets none leaves the order to those who hold
+them: they go on with what waits for the same provisioner. So a message only wakes somebody up: one more or less makes
+no difference, and the sweep calls a few orders of each provisioner, not all that wait.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from . import bulkhead, fulfilment
+from .choices import IN_FLIGHT, OrderState
+from .models import Order
+
+
+def work(order_id: int) -> int:
+    """A worker's turn: this order, then for a while others that wait for the same provisioner. How many attempts."""
+    provider = Order.objects.filter(pk=order_id).values_list("provider", flat=True).first()
+    if provider is None:
+        return 0
+    with bulkhead.place(provider) as ours:
+        if not ours:
+            return 0
+        end, attempts = time.monotonic() + settings.DRAIN_TIME.total_seconds(), int(fulfilment.run(order_id))
+        while time.monotonic() < end and (waiting := take_waiting(provider)):
+            attempts += fulfilment.run(waiting)
+        return attempts
+
+
+def due(now: datetime) -> Q:
+    """Orders that wait for an attempt: their time has come and no lease runs."""
+    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+    return free & Q(state__in=IN_FLIGHT, next_attempt_at__lte=now)
+
+
+@transaction.atomic
+def take_due(limit: int) -> list[int]:
+    """Up to `limit` due orders of each provisioner, oldest first, put off so that the next sweep does not call them
+    again at once. Of each, so that a thousand orders of one that hangs stand in nobody's way."""
+    now = timezone.now()
+    taken: list[int] = []
+    for provider in Order.objects.filter(due(now)).order_by().values_list("provider", flat=True).distinct():
+        taken += _locked(Order.objects.filter(due(now), provider=provider), limit)
+    Order.objects.filter(pk__in=taken).update(next_attempt_at=now + settings.SWEEP_RECALL)
+    return taken
+
+
+@transaction.atomic
+def take_waiting(provider: str) -> int | None:
+    """The order of this provisioner that has waited longest: one that is due, or was never tried."""
+    now = timezone.now()
+    waiting = Q(due(now)) | Q(state=OrderState.PENDING, lease_until__isnull=True)
+    taken = _locked(Order.objects.filter(waiting, provider=provider), 1)
+    Order.objects.filter(pk__in=taken).update(next_attempt_at=now + settings.SWEEP_RECALL)
+    return taken[0] if taken else None
+
+
+def _locked(orders: QuerySet[Order], limit: int) -> list[int]:
+    """The first of them by their time, leaving out those that another sweep is just taking."""
+    if connection.vendor == "postgresql":
+        orders = orders.select_for_update(skip_locked=True, no_key=True)
+    return list(orders.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+
+
+def sweep_inline(limit: int = 1000) -> int:
+    """Run due orders in this process, without broker or worker; returns how many attempts were made.
+
+    Each provisioner's in a thread of its own, so that one that hangs holds up only its own.
+    """
+    by_provider: dict[str, list[int]] = {}
+    for order_id, provider in Order.objects.filter(pk__in=take_due(limit)).values_list("pk", "provider"):
+        by_provider.setdefault(provider, []).append(order_id)
+    if len(by_provider) < 2:
+        return sum(_run_all(ids) for ids in by_provider.values())
+    with ThreadPoolExecutor(len(by_provider)) as pool:
+        return sum(pool.map(_run_all_in_thread, by_provider.values()))
+
+
+def _run_all(order_ids: list[int]) -> int:
+    return sum(fulfilment.run(order_id) for order_id in order_ids)
+
+
+def _run_all_in_thread(order_ids: list[int]) -> int:
+    try:
+        return _run_all(order_ids)
+    finally:
+        connection.close()  # a thread's connection is its own
