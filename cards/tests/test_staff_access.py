@@ -27,7 +27,7 @@ ALL = (
 PAGES = [
     ("staff:batch-list", "", "view_batch"),
     ("staff:batch-detail", "batch", "view_batch"),
-    ("staff:usage-log", "", "view_batch"),
+    ("staff:usage-log", "", "view_carduse"),
     ("staff:batch-add", "", "add_batch"),
     ("staff:batch-add-type", "type", "add_batch"),
     ("staff:batch-download", "batch", "download_batch"),

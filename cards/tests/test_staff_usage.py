@@ -24,7 +24,7 @@ URL = "/staff/cards/usage/"
 
 @pytest.fixture
 def client() -> Client:
-    return client_of(staff_with("view_batch"))
+    return client_of(staff_with("view_carduse", "view_batch"))
 
 
 def test_columns_are_the_seeds(client: Client) -> None:

@@ -18,7 +18,7 @@ from .access import StaffRequest, staff_view
 USES_A_PAGE = 20
 
 
-@staff_view("cards.view_batch")
+@staff_view("cards.view_carduse")
 def usage_log(request: StaffRequest) -> HttpResponseBase:
     form = UsageFilter(request.GET)
     form.is_valid()
