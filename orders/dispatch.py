@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from . import bulkhead, fulfilment
 from .choices import IN_FLIGHT, OrderState
+from .fulfilment import Claim
 from .models import Order
 
 
@@ -30,8 +31,9 @@ def work(order_id: int) -> int:
         if not ours:
             return 0
         end, attempts = time.monotonic() + settings.DRAIN_TIME.total_seconds(), int(fulfilment.run(order_id))
-        while time.monotonic() < end and (waiting := take_waiting(provider)):
-            attempts += fulfilment.run(waiting)
+        while time.monotonic() < end and (claimed := claim_waiting(provider)):
+            fulfilment.attempt(claimed)
+            attempts += 1
         return attempts
 
 
@@ -54,13 +56,12 @@ def take_due(limit: int) -> list[int]:
 
 
 @transaction.atomic
-def take_waiting(provider: str) -> int | None:
-    """The order of this provisioner that has waited longest: one that is due, or was never tried."""
+def claim_waiting(provider: str) -> Claim | None:
+    """Claim the order of this provisioner that has waited longest: one that is due, or was never tried."""
     now = timezone.now()
     waiting = Q(due(now)) | Q(state=OrderState.PENDING, lease_until__isnull=True)
-    taken = _locked(Order.objects.filter(waiting, provider=provider), 1)
-    Order.objects.filter(pk__in=taken).update(next_attempt_at=now + settings.SWEEP_RECALL)
-    return taken[0] if taken else None
+    found = _locked(Order.objects.filter(waiting, provider=provider), 1)
+    return fulfilment.claim(found[0]) if found else None
 
 
 def _locked(orders: QuerySet[Order], limit: int) -> list[int]:

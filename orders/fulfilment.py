@@ -59,13 +59,19 @@ def run(order_id: int) -> bool:
     claimed = claim(order_id)
     if claimed is None:
         return False
+    attempt(claimed)
+    return True
+
+
+def attempt(claimed: Claim) -> None:
+    """Call the provider, outside any transaction, and record what came of it."""
     if claimed.order.attempts > settings.ORDER_MAX_ATTEMPTS:  # the attempts before it ended without a record
         record_retry(claimed, AttemptOutcome.UNKNOWN, "workers died during this order")
-        return True
+        return
     try:
         provisioner, request = get_provisioner(claimed.order.provider), request_for(claimed.order)
         if claimed.ended():  # this process was stopped for so long: the order is another's, and so is the call
-            return True
+            return
         record_outcome(claimed, provisioner.ensure(request))
     except PermanentError as error:
         record_failed(claimed, str(error))
@@ -81,10 +87,9 @@ def run(order_id: int) -> bool:
             "order %s: %s from the adapter of %s\n%s", claimed.order.number, name, claimed.order.provider, where
         )
         record_retry(claimed, AttemptOutcome.UNKNOWN, name)
-    return True
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def claim(order_id: int) -> Claim | None:
     """Take the order's lease, unless it is final or another worker's lease still runs."""
     now = timezone.now()
