@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes races fuzz bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
+.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -54,6 +54,9 @@ races: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	$(HEAVY) pickup_portal/tests/test_fuzz.py
+
+broker-outage: $(VENV)/.installed-dev
+	$(HEAVY) orders/tests/test_broker_outage.py
 
 bench-redeem: $(VENV)/.installed-dev
 	$(LAB) -- $(BIN)/python manage.py bench redeem -n $(REDEMPTIONS) --i-know-it-makes-cards-and-orders

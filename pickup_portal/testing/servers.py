@@ -166,7 +166,7 @@ def start_broker(stack: ExitStack, home: Path) -> str:
     path, log = home / "broker.sock", home / "broker.log"
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603
-            [*_broker_program(), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(home)],
+            broker_command(home),
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -175,6 +175,12 @@ def start_broker(stack: ExitStack, home: Path) -> str:
     stack.callback(_stop, server, signal.SIGKILL)
     _wait_for(path, server, log)
     return f"redis+socket://{path}?virtual_host=0"
+
+
+def broker_command(home: Path) -> list[str]:
+    """What runs a broker on the socket `broker.sock` of that directory."""
+    path = home / "broker.sock"
+    return [*_broker_program(), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(home)]
 
 
 def _broker_program() -> list[str]:
