@@ -283,3 +283,8 @@ def _insert_cards(batch: Batch, file: CodeFile) -> None:
         [CodeForm(length=length, symbols="".join(sorted(seen))) for length, seen in symbols.items()],
         ignore_conflicts=True,
     )
+
+
+def imported_lengths() -> list[int]:
+    """The lengths, in normal form, that imported codes have."""
+    return list(CodeForm.objects.order_by("length").values_list("length", flat=True).distinct())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.db.models import Q
 from django.forms.boundfield import BoundField
@@ -10,6 +12,7 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from cards import catalog
+from cards.imports import imported_lengths
 
 from .choices import OrderState
 from .exceptions import MISTYPED
@@ -43,6 +46,11 @@ class CodeForm(forms.Form):
             }
         ),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if lengths := imported_lengths():
+            self.fields["code"].widget.attrs["data-other-lengths"] = " ".join(map(str, lengths))
 
 
 class ConfirmForm(forms.Form):

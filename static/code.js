@@ -31,6 +31,12 @@
     return total ? { kind: "check" } : null;
   }
 
+  // Imported codes have an alphabet and a length of their own: what may be one is for the server to say.
+  function other(input) {
+    var lengths = (input.getAttribute("data-other-lengths") || "").split(" ").map(Number);
+    return { whole: lengths.indexOf(plain(input.value).length) >= 0, begun: Math.max.apply(null, lengths) >= plain(input.value).length };
+  }
+
   function field(target) {
     return target && target.matches && target.matches("input[data-code]:not([type=hidden])") ? target : null;
   }
@@ -60,6 +66,7 @@
       input.setSelectionRange(kept, kept);
     }
     var wrong = slip(input.value);
+    if (wrong && (wrong.kind === "symbol" ? other(input).begun : other(input).whole)) wrong = null;
     say(input, wrong && (wrong.kind === "symbol" || wrong.kind === "check") ? wrong : null);
   }
   // Deleting goes over a hyphen as if it were not there.
@@ -73,6 +80,7 @@
   function onSubmit(event) {
     var input = field(event.target.querySelector("input[data-code]"));
     var wrong = input && slip(input.value);
+    if (wrong && wrong.kind !== "empty" && other(input).whole) wrong = null;
     if (!wrong || (wrong.kind !== "empty" && event.target.dataset.held === input.value)) return;
     event.preventDefault();
     event.target.dataset.held = input.value;

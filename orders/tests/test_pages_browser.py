@@ -8,6 +8,7 @@ import pytest
 
 from accounts.tests.factories import PASSWORD, UserFactory
 from cards import codes
+from cards.models import CodeForm
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -123,3 +124,18 @@ def test_the_browser_and_the_server_find_the_same_slips(field: Page) -> None:
         assert "typing mistake" in said(field)
         field.fill("[name=code]", code)
         assert said(field) == ""
+
+
+def test_an_imported_code_is_no_slip(page: Page, live_server: Any) -> None:
+    CodeForm.objects.create(length=16, symbols="0123456789U")
+    sign_in(page, f"{live_server.url}/cards/redeem/")
+    page.focus("[name=code]")
+    for text in ("12U4", "12U4567890123456"):
+        page.fill("[name=code]", "")
+        page.keyboard.type(text)
+        assert said(page) == ""
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert "We do not know this code" in said(page)
+    page.fill("[name=code]", "12U45678901234567")
+    assert "Group 1" in said(page)
