@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 import pytest
 from django.db import IntegrityError, transaction
 
 from accounts.tests.factories import UserFactory
-from cards import changes, generation, replacement
+from cards import changes, generation, lists, replacement
 from cards.exceptions import AlreadyReplaced, UsedCardIsGone
 from cards.models import Batch, Card, CardQuerySet, Replacement
 from cards.tests.test_generation import order_batch, serials
@@ -129,3 +130,25 @@ def test_without_the_lock_on_the_card_only_the_constraint_keeps_a_used_card_from
     with pytest.raises(IntegrityError, match="card_used_ties"):
         replacing.result(30)
     assert_spent_once(stage)
+
+
+def test_a_list_waits_for_the_redemption_under_way_and_reports_the_card_as_used(stage, monkeypatch) -> None:  # noqa: F811
+    lines = lists.cards_of_lines(stage.codes[:3])
+    with redemption_under_way(stage, monkeypatch):
+        disabling = stage.elsewhere(lambda: lists.disable_cards(lines=lines, actor=None))
+        wait_until_blocked(disabling)
+    assert [result.outcome for result in disabling.result(30)] == ["used", "disabled", "disabled"]
+    assert_spent_once(stage)
+
+
+def test_two_lists_of_the_same_cards_in_other_orders_do_not_wait_in_a_circle(stage) -> None:  # noqa: F811
+    forth, back = lists.cards_of_lines(stage.codes), lists.cards_of_lines(reversed(stage.codes))
+    start = threading.Barrier(2)
+
+    def disable(lines: list[lists.Listed]) -> Counter[str]:
+        start.wait(30)
+        return Counter(result.outcome for result in lists.disable_cards(lines=lines, actor=None))
+
+    running = [stage.elsewhere(lambda lines=lines: disable(lines)) for lines in (forth, back)]
+    assert sum((each.result(60) for each in running), Counter()) == {"disabled": 20, "already": 20}
+    assert Card.objects.filter(status="disabled").count() == 20
