@@ -102,7 +102,16 @@ def test_the_menu_marks_where_the_reader_is(client, sam) -> None:
     assert page.text.count('aria-current="page"') == 1
 
 
-ACCOUNT_PAGES = ["profile", "account_email", "account_change_password", "mfa_index", "account_logout"]
+ACCOUNT_PAGES = [
+    "profile",
+    "ledger",
+    "account_email",
+    "account_change_password",
+    "mfa_index",
+    "usersessions_list",
+    "socialaccount_connections",
+    "account_logout",
+]
 
 
 @pytest.mark.parametrize("name", ACCOUNT_PAGES)
