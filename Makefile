@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders
+.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders bench-export
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -66,6 +66,9 @@ bench-orders: $(VENV)/.installed-dev
 
 bench-generate: $(VENV)/.installed-dev
 	$(LAB) --worker -- $(BIN)/python manage.py bench generate -n $(CARDS) --i-know-it-makes-cards-and-orders
+
+bench-export: $(VENV)/.installed-dev
+	$(LAB) -- $(BIN)/python manage.py bench export -n $(CARDS) --i-know-it-makes-cards-and-orders
 
 bench-lists: $(VENV)/.installed-dev
 	$(LAB) --demo -- $(BIN)/python manage.py bench lists -n $(CARDS) --i-know-it-makes-cards-and-orders

@@ -56,9 +56,9 @@ class Layout:
 
 A4 = (210.0, 297.0)
 LAYOUTS = {
-    PrintLayout.A4_10: Layout(A4, 2, 5, (85, 54), 5, 25, name=12, text=7.5, code=10.5),
-    PrintLayout.A4_24: Layout(A4, 3, 8, (70, 37), 3.5, 18.5, name=8.5, text=6, code=8.5),
-    PrintLayout.ONE: Layout((210.0, 148.0), 1, 1, (190, 128), 12, 56, name=26, text=14, code=21),
+    PrintLayout.A4_10: Layout(A4, 2, 5, (85, 54), 5, 25, name=12, text=7.5, code=12.5),
+    PrintLayout.A4_24: Layout(A4, 3, 8, (70, 37), 3.5, 18.5, name=8.5, text=6, code=10),
+    PrintLayout.ONE: Layout((210.0, 148.0), 1, 1, (190, 128), 12, 56, name=26, text=14, code=28),
 }
 
 
@@ -181,7 +181,9 @@ def _break(sheet: FPDF, text: str, width: float) -> int:
 
 def _qr(sheet: FPDF, x: float, y: float, size: float, link: str) -> None:
     """One filled path of the dark modules' runs: a picture each would make the file ten times as slow."""
-    matrix: Any = segno.make_qr(link, error="m").matrix
+    matrix: Any = segno.make_qr(
+        link, error="m", mask=0
+    ).matrix  # a reader takes any mask; the best costs 8 times as much
     scale, step = sheet.k, size / len(matrix)
     boxes = []
     for number, row in enumerate(matrix):

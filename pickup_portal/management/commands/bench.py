@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import PortalCommand
-from pickup_portal.bench import generate, lists, orders, pages, redeem
+from pickup_portal.bench import export, generate, lists, orders, pages, redeem
 from pickup_portal.bench.scratch import CannotMeasure
 
 CONSENT = "--i-know-it-makes-cards-and-orders"
@@ -42,6 +42,13 @@ SCENARIOS = {
         redeem.lines,
         1600,
         "redemptions",
+    ),
+    "export": Scenario(
+        "downloads a scratch batch over HTTP, beside COPY of the same codes in plain text by a bare client",
+        lambda n: asdict(export.measure_export(n)),
+        export.lines,
+        1_000_000,
+        "codes",
     ),
     "generate": Scenario(
         "makes a batch through a running worker, beside COPY of as many rows by a bare client",
