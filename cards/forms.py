@@ -19,6 +19,7 @@ from accounts.stepup import StepUpForm
 from . import catalog
 from .actions import Validity
 from .choices import AuditAction, BatchShown, CardStatus, ProductType, WindowsPolicy
+from .list_pages import DayFilter
 from .lists import MOST_CODES, Listed, unpack
 from .models import Batch, Line
 
@@ -40,9 +41,10 @@ class LineChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
         return f"{line.name} ({line.region})" if line.region and line.region not in line.name else line.name
 
 
-class BatchFilter(forms.Form):
+class BatchFilter(DayFilter):
     """What the batch list can be narrowed to; every field is optional and kept in the URL."""
 
+    more = ("validity", "creator", "since", "until")
     q = forms.CharField(
         label=_("Search"),
         required=False,
@@ -52,11 +54,23 @@ class BatchFilter(forms.Form):
     type = forms.ChoiceField(label=_("Business type"), required=False)
     line = forms.ModelChoiceField(Line.objects.all(), label=_("Line"), required=False, empty_label=_("All"))
     status = forms.ChoiceField(label=_("Status"), required=False)
+    validity = forms.ChoiceField(label=_("Validity"), required=False)
+    creator = forms.CharField(label=_("Created by"), required=False, max_length=150)
+    field_order = ["q", "type", "line", "status", "validity", "creator", "since", "until"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _offer(self.fields["type"], ProductType.choices)
         _offer(self.fields["status"], BatchShown.choices)
+        _offer(
+            self.fields["validity"],
+            [
+                ("30", _("Ends within 30 days")),
+                ("90", _("Ends within 90 days")),
+                ("valid", _("Still valid")),
+                ("over", _("Over")),
+            ],
+        )
 
 
 class CardFilter(forms.Form):
@@ -70,7 +84,7 @@ class CardFilter(forms.Form):
         _offer(self.fields["status"], CardStatus.choices)
 
 
-class UsageFilter(forms.Form):
+class UsageFilter(DayFilter):
     q = forms.CharField(
         label=_("Search"),
         required=False,
@@ -78,6 +92,8 @@ class UsageFilter(forms.Form):
         widget=forms.TextInput(attrs={"type": "search", "placeholder": _("Member or batch")}),
     )
     type = forms.ChoiceField(label=_("Business type"), required=False)
+    line = forms.ModelChoiceField(Line.objects.all(), label=_("Line"), required=False, empty_label=_("All"))
+    field_order = ["q", "type", "line", "since", "until"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

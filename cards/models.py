@@ -236,6 +236,7 @@ class Batch(models.Model):
         ]
         indexes = [
             models.Index(fields=["progress_at"], condition=Q(status=BatchStatus.GENERATING), name="batch_generating"),
+            models.Index(fields=["expires_at", "id"], name="batch_expires"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(quantity__gte=1), name="batch_has_cards"),

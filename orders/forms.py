@@ -12,7 +12,10 @@ from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
 from cards import catalog
+from cards.choices import ProductType
 from cards.imports import imported_lengths
+from cards.list_pages import DayFilter
+from cards.models import Line
 
 from .choices import OrderState
 from .exceptions import MISTYPED
@@ -151,9 +154,10 @@ class DomainForm(forms.Form):
     )
 
 
-class OrderFilterForm(forms.Form):
+class OrderFilterForm(DayFilter):
     """The toolbar above the staff's list of orders."""
 
+    more = ("line", "since", "until")
     q = forms.CharField(
         label=_("Search"),
         required=False,
@@ -163,8 +167,19 @@ class OrderFilterForm(forms.Form):
     state = forms.ChoiceField(
         label=_("State"),
         required=False,
-        choices=[("", pgettext_lazy("any state", "All")), *OrderState.choices],
+        choices=[
+            ("", pgettext_lazy("any state", "All")),
+            ("stuck", _("Needs a decision")),
+            *OrderState.choices,
+        ],
     )
+    type = forms.ChoiceField(
+        label=_("Business type"),
+        required=False,
+        choices=[("", pgettext_lazy("any state", "All")), *ProductType.choices],
+    )
+    line = forms.ModelChoiceField(Line.objects.all(), label=_("Line"), required=False, empty_label=_("All"))
+    field_order = ["q", "state", "type", "line", "since", "until"]
 
 
 class NoteForm(forms.Form):

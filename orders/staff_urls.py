@@ -13,6 +13,7 @@ urlpatterns = [
     path("dashboard/", report_views.dashboard, name="dashboard"),
     path("leaks/", report_views.leak_report, name="leak-report"),
     path("orders/", staff_views.order_list, name="list"),
+    path("orders/csv/", staff_views.order_csv, name="csv"),
     path("orders/redeem/", redeem_views.redeem_for_member, name="redeem"),
     path("orders/<slug:number>/", staff_views.order_detail, name="detail"),
     path("orders/<slug:number>/retry/", staff_views.retry, name="retry"),

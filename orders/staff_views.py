@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpResponse, HttpResponseBase
@@ -14,6 +16,7 @@ from accounts.address import client_address
 from accounts.models import User
 from accounts.paging import KeysetPage
 from cards import catalog
+from cards.list_pages import Sorting, csv_of, in_days, moment
 from cards.views.access import StaffRequest, staff_view
 
 from . import actions
@@ -25,6 +28,8 @@ from .models import Order
 from .probe import attempt_says
 from .staff_forms import SettleForm
 
+ORDERS_A_PAGE = 50
+MOST_STUCK = 10
 MOST_MEMBERS_FOUND = 200
 
 
@@ -32,21 +37,61 @@ MOST_MEMBERS_FOUND = 200
 @require_GET
 def order_list(request: StaffRequest) -> HttpResponse:
     form = OrderFilterForm(request.GET)
-    orders = Order.objects.select_related("member", "card", "returned_card")
-    if form.is_valid():
-        orders = _filtered(orders, form.cleaned_data["q"], form.cleaned_data["state"])
-    context = {"form": form, "page": KeysetPage(orders, request, size=50), "filtered": any(form.data.values())}
+    chosen = form.chosen()
+    sorting = Sorting(request, {"id": "pk"})
+    page = KeysetPage(_filtered(chosen), request, size=ORDERS_A_PAGE, ascending=sorting.ascending)
+    context = {
+        "form": form,
+        "page": page,
+        "narrowed": bool(chosen),
+        "sorting": sorting,
+        "headings": sorting.headings(),
+        "csv_url": reverse("staff-orders:csv"),
+    }
+    if not chosen and page.previous_query is None:  # those that wait for a person stand above the first page
+        stuck = Order.objects.filter(state__in=STUCK)
+        context |= {"stuck": stuck.select_related("member").order_by("pk")[:MOST_STUCK], "stuck_count": stuck.count()}
     return render(request, "staff/order_list.html", context)
 
 
-def _filtered(orders: QuerySet[Order], q: str, state: str) -> QuerySet[Order]:
-    if state:
-        orders = orders.filter(state=state)
-    if q:
+@staff_view("orders.view_order")
+@require_POST
+def order_csv(request: StaffRequest) -> HttpResponseBase:
+    """The list as it is filtered; of a card its last four characters."""
+    columns = (
+        *(_("Pickup order"), _("Member ID"), _("Business type"), _("Card name"), _("Line"), _("Pickup card")),
+        *(_("State"), _("Attempts"), _("Windows surcharge"), _("Picked up at"), _("Opened at")),
+    )
+    orders = _filtered(OrderFilterForm(request.GET).chosen()).select_related("line")
+    return csv_of(request, orders, name="orders", columns=columns, cells=_cells, actor=request.user)
+
+
+def _cells(order: Order) -> list[object]:
+    card = order.card or order.returned_card
+    return [
+        *(order.number, order.member.member_id, order.get_product_type_display(), order.product_name),
+        *(order.line.name, f"…{card.last4}" if card else "", order.get_state_display(), order.attempts),
+        *(order.surcharge, moment(order.created_at), moment(order.opened_at)),
+    ]
+
+
+def _filtered(chosen: dict[str, Any]) -> QuerySet[Order]:
+    orders = Order.objects.select_related("member", "card", "returned_card").defer(
+        "login", "card__sealed", "card__lookup", "returned_card__sealed", "returned_card__lookup"
+    )
+    if "state" in chosen:
+        orders = orders.filter(state__in=STUCK if chosen["state"] == "stuck" else [chosen["state"]])
+    if "type" in chosen:
+        orders = orders.filter(product_type=chosen["type"])
+    if "line" in chosen:
+        orders = orders.filter(line=chosen["line"])
+    if "q" in chosen:
+        q = chosen["q"]
         found = User.objects.filter(Q(username__icontains=q) | Q(email__icontains=q) | Q(external_id=q))
         members = list(found.values_list("pk", flat=True)[:MOST_MEMBERS_FOUND])
         orders = orders.filter(Q(number__istartswith=q) | Q(member__in=members))
-    return orders
+    narrowed: QuerySet[Order] = in_days(orders, "created_at", chosen)
+    return narrowed
 
 
 @staff_view("orders.view_order")

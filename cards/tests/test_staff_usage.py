@@ -34,7 +34,7 @@ def test_columns_are_the_seeds(client: Client) -> None:
     response = client.get(URL)
     headings, rows = table_of(response)
     assert headings == [
-        "ID",
+        "ID ↓",
         "Batch",
         "Card",
         "Member ID",

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q
-from django.http import HttpResponseBase, QueryDict
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
+from accounts.models import User
 from accounts.paging import KeysetPage
 
 from .. import catalog
 from ..choices import BatchShown, BatchStatus
 from ..forms import BatchFilter, CardFilter, id_in
 from ..generation import pace_of
+from ..list_pages import Sorting, csv_of, in_days, moment
 from ..models import Batch, BatchQuerySet, Card
 from .access import StaffRequest, staff_view
 from .finding import rows_of
 
+SORTS = {"id": "pk", "expires": "expires_at"}  # the columns that have an index for it
 BATCHES_A_PAGE = 20
 CARDS_A_PAGE = 50
 
@@ -31,42 +39,68 @@ def home(request: StaffRequest) -> HttpResponseBase:
 @staff_view("cards.view_batch")
 def batch_list(request: StaffRequest) -> HttpResponseBase:
     form = BatchFilter(request.GET)
-    form.is_valid()  # a filter that makes no sense is shown as such and narrows nothing
-    chosen = {name: value for name, value in form.cleaned_data.items() if value}
-    batches = _narrowed(Batch.objects.with_used().select_related("line"), chosen)
-    oldest_first = request.GET.get("sort") == "id"
+    chosen = form.chosen()
+    sorting = Sorting(request, SORTS)
     context = {
         "form": form,
-        "page": KeysetPage(batches, request, size=BATCHES_A_PAGE, ascending=oldest_first),
-        "oldest_first": oldest_first,
-        "turned_url": _turned(request.GET, oldest_first),
+        "page": KeysetPage(
+            _filtered(chosen), request, size=BATCHES_A_PAGE, column=sorting.column, ascending=sorting.ascending
+        ),
+        "sorting": sorting,
+        "headings": sorting.headings(),
         "narrowed": bool(chosen),
+        "csv_url": reverse("staff:batch-csv"),
     }
     return render(request, "staff/batch_list.html", context)
 
 
-def _turned(params: QueryDict, oldest_first: bool) -> str:
-    """The same list from its other end."""
-    query = params.copy()
-    for name in ("sort", "before", "after"):
-        query.pop(name, None)
-    if not oldest_first:
-        query["sort"] = "id"
-    return f"?{query.urlencode()}"
+@staff_view("cards.view_batch")
+@require_POST
+def batch_csv(request: StaffRequest) -> HttpResponseBase:
+    """The list as it is filtered. No code is in it."""
+    batches = _filtered(BatchFilter(request.GET).chosen()).select_related("line", "created_by").defer("wrapped_key")
+    columns = (
+        *(_("ID"), _("Batch"), _("Business type"), _("Card name"), _("Line"), _("Reference price"), _("Currency")),
+        *(_("Used"), _("Total"), _("Valid until"), _("Status"), _("Created by"), _("Created")),
+    )
+    return csv_of(request, batches, name="batches", columns=columns, cells=_cells, actor=request.user)
 
 
-def _narrowed(batches: BatchQuerySet, chosen: dict[str, Any]) -> BatchQuerySet:
+def _cells(batch: Batch) -> list[object]:
+    return [
+        *(batch.pk, batch.number, batch.get_product_type_display(), batch.name, batch.line.name),
+        *(batch.reference_price, batch.currency, batch.used_cards, batch.total, f"{batch.last_day:%Y-%m-%d}"),
+        *(str(batch.shown.label), batch.created_by.get_username() if batch.created_by else ""),
+        moment(batch.created_at),
+    ]
+
+
+def _filtered(chosen: dict[str, Any]) -> BatchQuerySet:
+    batches = Batch.objects.with_used().select_related("line")
     if "type" in chosen:
         batches = batches.filter(product_type=chosen["type"])
     if "line" in chosen:
         batches = batches.filter(line=chosen["line"])
     if "status" in chosen:
         batches = batches.shown_as(chosen["status"])
+    if "validity" in chosen:
+        batches = batches.filter(_validity(chosen["validity"]))
+    if "creator" in chosen:
+        batches = batches.filter(created_by__in=User.objects.filter(username__iexact=chosen["creator"]))
     if "q" in chosen:
         text = chosen["q"]
         named = Q(name__icontains=text)
         batches = batches.filter(named if (pk := id_in(text)) is None else named | Q(pk=pk))
-    return batches
+    narrowed: BatchQuerySet = in_days(batches, "created_at", chosen)
+    return narrowed
+
+
+def _validity(which: str) -> Q:
+    now = timezone.now()
+    if which == "over":
+        return Q(expires_at__lte=now)
+    valid = Q(expires_at__gt=now)
+    return valid if which == "valid" else valid & Q(expires_at__lte=now + timedelta(days=int(which)))
 
 
 @staff_view("cards.view_batch")

@@ -7,11 +7,15 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
 from accounts.models import User
 from accounts.paging import KeysetPage
 
 from ..forms import UsageFilter, id_in
+from ..list_pages import Sorting, csv_of, in_days, moment
 from ..models import CardUse
 from .access import StaffRequest, staff_view
 
@@ -21,17 +25,51 @@ USES_A_PAGE = 20
 @staff_view("cards.view_carduse")
 def usage_log(request: StaffRequest) -> HttpResponseBase:
     form = UsageFilter(request.GET)
-    form.is_valid()
-    chosen = {name: value for name, value in form.cleaned_data.items() if value}
+    chosen = form.chosen()
+    sorting = Sorting(request, {"id": "pk"})
+    page: KeysetPage[Any] = KeysetPage(_filtered(chosen), request, size=USES_A_PAGE, ascending=sorting.ascending)
+    context = {
+        "form": form,
+        "page": page,
+        "narrowed": bool(chosen),
+        "sorting": sorting,
+        "headings": sorting.headings(),
+        "csv_url": reverse("staff:usage-csv"),
+    }
+    return render(request, "staff/usage_log.html", context)
+
+
+@staff_view("cards.view_carduse")
+@require_POST
+def usage_csv(request: StaffRequest) -> HttpResponseBase:
+    """The log as it is filtered; of a card its last four characters."""
+    columns = (
+        *(_("ID"), _("Batch"), _("Card"), _("Member ID"), _("Type"), _("Card name"), _("Picked up at")),
+        *(_("Returned"), _("Pickup order")),
+    )
+    uses = _filtered(UsageFilter(request.GET).chosen())
+    return csv_of(request, uses, name="usage", columns=columns, cells=_cells, actor=request.user)
+
+
+def _cells(use: CardUse) -> list[object]:
+    return [
+        *(use.pk, use.batch.number, f"…{use.card.last4}", use.member.member_id, use.batch.get_product_type_display()),
+        *(use.batch.name, moment(use.used_at), moment(use.returned_at), use.order_number),
+    ]
+
+
+def _filtered(chosen: dict[str, Any]) -> QuerySet[CardUse]:
     uses = CardUse.objects.select_related("batch", "card", "member").defer(
         "card__sealed", "card__lookup", "batch__wrapped_key"
     )
     if "type" in chosen:
         uses = uses.filter(batch__product_type=chosen["type"])
+    if "line" in chosen:
+        uses = uses.filter(batch__line=chosen["line"])
     if "q" in chosen:
         uses = uses.filter(_names(str(chosen["q"])))
-    page: KeysetPage[Any] = KeysetPage(uses, request, size=USES_A_PAGE)
-    return render(request, "staff/usage_log.html", {"form": form, "page": page, "narrowed": bool(chosen)})
+    narrowed: QuerySet[CardUse] = in_days(uses, "used_at", chosen)
+    return narrowed
 
 
 def _names(text: str) -> Q:

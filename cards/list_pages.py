@@ -1,0 +1,138 @@
+"""What the staff's lists share: the day filters, the sorting, and the CSV of what is filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.address import client_address
+from accounts.models import User
+from accounts.paging import within
+
+from . import audit
+from .choices import AuditAction
+from .tables import csv_line
+
+ROWS_AT_A_TIME = 2000
+
+
+def _day_field(label: Any) -> forms.DateField:
+    return forms.DateField(
+        label=label, required=False, widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+    )
+
+
+class DayFilter(forms.Form):
+    """From and until a day, in the portal's time zone. `more`: the fields that stand behind "More filters"."""
+
+    more: tuple[str, ...] = ("since", "until")
+    since = _day_field(_("From"))
+    until = _day_field(_("Until"))
+
+    def chosen(self) -> dict[str, Any]:
+        """What was chosen; a field that makes no sense is shown as such and narrows nothing."""
+        self.is_valid()
+        return {name: value for name, value in self.cleaned_data.items() if value not in (None, "", False)}
+
+    @property
+    def more_open(self) -> bool:
+        return any(self[name].value() for name in self.more)
+
+
+def in_days(rows: QuerySet[Any, Any], column: str, chosen: dict[str, Any]) -> Any:
+    """`rows` narrowed to the chosen days."""
+    since, until = chosen.get("since"), chosen.get("until")
+    return within(
+        rows, column, since and _start_of(since), until and until < date.max and _start_of(until + timedelta(days=1))
+    )
+
+
+def _start_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time()), timezone.get_default_timezone())
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading that sorts: `url` leads to the other direction, or to this order."""
+
+    url: str
+    aria: str
+    arrow: str
+    ascending: bool
+
+
+class Sorting:
+    """The order that `?sort=` asks for: a name of `columns` ascending, `-name` descending; the first one descending
+    without it. Each column must have an index with the primary key behind it, or be the key."""
+
+    def __init__(self, request: HttpRequest, columns: dict[str, str]) -> None:
+        asked = request.GET.get("sort", "")
+        default = next(iter(columns))
+        name = asked.removeprefix("-")
+        self.name = name if name in columns else default
+        self.ascending = asked == self.name
+        self.value = asked if name in columns else ""
+        self.column = "" if columns[self.name] == "pk" else columns[self.name]
+        self._query, self._columns, self._default = request.GET.copy(), columns, default
+        for key in ("sort", "before", "after"):
+            self._query.pop(key, None)
+
+    def heading(self, name: str) -> Heading:
+        current = name == self.name
+        ascending = not self.ascending if current else name != self._default
+        query = self._query.copy()
+        wanted = name if ascending else f"-{name}"
+        if wanted != f"-{self._default}":
+            query["sort"] = wanted
+        aria = ("ascending" if self.ascending else "descending") if current else "none"
+        return Heading(f"?{query.urlencode()}", aria, ("↑" if self.ascending else "↓") if current else "", ascending)
+
+    def headings(self) -> dict[str, Heading]:
+        return {name: self.heading(name) for name in self._columns}
+
+
+def csv_of(
+    request: HttpRequest,
+    rows: QuerySet[Any, Any],
+    *,
+    name: str,
+    columns: Sequence[object],
+    cells: Callable[[Any], Sequence[object]],
+    actor: User,
+) -> StreamingHttpResponse:
+    """The filtered rows, oldest first, streamed; who took them, and by which filter, stands in the audit trail."""
+    query = request.GET.copy()
+    for key in ("sort", "before", "after"):
+        query.pop(key, None)
+    audit.record(
+        AuditAction.EXPORT_LIST, actor=actor, address=client_address(request), list=name, filter=query.urlencode()[:500]
+    )
+    response = StreamingHttpResponse(_lines(rows, columns, cells), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.localdate():%Y%m%d}.csv"'
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _lines(
+    rows: QuerySet[Any, Any], columns: Sequence[object], cells: Callable[[Any], Sequence[object]]
+) -> Iterator[bytes]:
+    yield b"\xef\xbb\xbf" + csv_line(str(column) for column in columns)
+    after = 0
+    while chunk := list(rows.filter(pk__gt=after).order_by("pk")[:ROWS_AT_A_TIME]):
+        yield b"".join(csv_line(cells(row)) for row in chunk)
+        after = chunk[-1].pk
+
+
+def moment(value: datetime | None) -> str:
+    """An instant as the files hold it, in the portal's time zone."""
+    if value is None:
+        return ""
+    return timezone.localtime(value, timezone.get_default_timezone()).strftime("%Y-%m-%d %H:%M:%S")
