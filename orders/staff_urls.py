@@ -17,6 +17,7 @@ urlpatterns = [
     path("orders/redeem/", redeem_views.redeem_for_member, name="redeem"),
     path("orders/<slug:number>/", staff_views.order_detail, name="detail"),
     path("orders/<slug:number>/retry/", staff_views.retry, name="retry"),
+    path("orders/<slug:number>/domain/", staff_views.retry_domain, name="retry-domain"),
     path("orders/<slug:number>/cancel/", staff_views.cancel, name="cancel"),
     path("orders/<slug:number>/settle/", staff_views.settle, name="settle"),
     path("services/", staff_services.service_list, name="service-list"),

@@ -22,6 +22,7 @@ from cards.views.access import StaffRequest, staff_view
 from . import actions
 from .choices import STUCK, OrderState
 from .deeds import Deed, deed_page, sum_of
+from .domain_actions import retry_change
 from .exceptions import OrderError
 from .forms import NoteForm, OrderFilterForm
 from .models import Order
@@ -107,6 +108,7 @@ def order_detail(request: StaffRequest, number: str) -> HttpResponse:
         "attempts": [(attempt, attempt_says(attempt)) for attempt in order.provisioning_attempts.all()],
         "stuck": order.state in STUCK,
         "note_form": NoteForm(),
+        "waiting_domain": order.domain_changes.filter(done_at__isnull=True, next_attempt_at__isnull=True).first(),
     }
     return render(request, "staff/order_detail.html", context)
 
@@ -123,6 +125,19 @@ def retry(request: StaffRequest, number: str) -> HttpResponse:
         messages.error(request, str(refusal))
     else:
         messages.success(request, _("The order has been restarted."))
+    return redirect("staff-orders:detail", number=order.number)
+
+
+@staff_view("orders.view_order")
+@staff_view("orders.retry_order")
+@require_POST
+def retry_domain(request: StaffRequest, number: str) -> HttpResponse:
+    """Bring a domain to its provider again that was given up."""
+    order = _order(number)
+    if retry_change(order=order, actor=request.user, address=client_address(request)):
+        messages.success(request, _("The domain is being set."))
+    else:
+        messages.info(request, _("No change of its domain waits any more."))
     return redirect("staff-orders:detail", number=order.number)
 
 

@@ -252,3 +252,19 @@ def test_what_the_provider_says_it_delivered(client: Client, site: Order) -> Non
     assert "As it was delivered" in page
     assert "192.0.2.9" in page
     assert "secret" not in page
+
+
+def test_staff_see_a_domain_that_could_not_be_set_and_try_again(site: Order, alice: User, plane: Simulator) -> None:
+    change = domain_actions.change_domain(order=site, domain="shop.example.com", actor=alice)
+    assert change is not None
+    plane.arm("fail", verb="set_domain")
+    domains.run(change.pk)
+    staff = client_of(UserFactory.create(superuser=True))
+    url = f"/staff/orders/{site.number}/"
+    assert "could not be set" in staff.get(url).content.decode()
+    assert client_of(alice).post(f"{url}domain/").status_code == 403
+    staff.post(f"{url}domain/")
+    domains.run(change.pk)
+    assert plane.resources(key=site.key)[0].hostname == "shop.example.com"
+    assert "could not be set" not in staff.get(url).content.decode()
+    assert "waits any more" in staff.post(f"{url}domain/", follow=True).content.decode()
