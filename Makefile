@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders bench-export
+.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage short-codes bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders bench-export
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -57,6 +57,9 @@ fuzz: $(VENV)/.installed-dev
 
 broker-outage: $(VENV)/.installed-dev
 	$(HEAVY) orders/tests/test_broker_outage.py
+
+short-codes: $(VENV)/.installed-dev
+	LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_short_codes.py
 
 bench-redeem: $(VENV)/.installed-dev
 	$(LAB) -- $(BIN)/python manage.py bench redeem -n $(REDEMPTIONS) --i-know-it-makes-cards-and-orders

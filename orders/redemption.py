@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ def preview(*, code: str, member: User, address: str | None = None, actor: User 
             else:
                 throttle.count_wrong(who, address)
         if card is None or not known:
+            seen.plain = True
             raise typed.refusal
         batch = card.batch
         _require_usable(card, member, timezone.now())
@@ -144,24 +146,32 @@ def redeem(
                 throttle.forget_attempt(who)
                 return order
             throttle.count_wrong(who, address)
+        seen.plain = True
         raise typed.refusal
 
 
 @dataclass
 class _Seen:
-    """The card that the code named, if any."""
+    """The card that the code named, if any, and whether the refusal tells nothing about it."""
 
     card: Card | None = None
+    plain: bool = False
 
 
 @contextmanager
 def _noting(who: User, address: str | None) -> Iterator[_Seen]:
-    """A refused code is counted for the leak report, once whatever was written inside has been rolled back."""
-    seen = _Seen()
+    """A refused code is counted for the leak report, once whatever was written inside has been rolled back.
+
+    The plain refusal comes after a fixed time, for a guessable card that was used takes more statements to find than a
+    code that nobody has.
+    """
+    seen, start = _Seen(), time.monotonic()
     try:
         yield seen
     except RedemptionRefused:
         attempts.note_refusal(member=who, address=address, card=seen.card)
+        if seen.plain:
+            time.sleep(max(0.0, start + settings.PLAIN_REFUSAL.total_seconds() - time.monotonic()))
         raise
 
 
