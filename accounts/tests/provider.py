@@ -23,6 +23,12 @@ class Company:
     def __init__(self, url: str) -> None:
         self.url = url
 
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/.well-known/openid-configuration").is_success
+        except httpx.HTTPError:
+            return False
+
     def knows(self, subject: str, **claims: Any) -> None:
         httpx.put(f"{self.url}/users/{quote(subject)}", json=claims).raise_for_status()
 
@@ -61,18 +67,16 @@ def company_process() -> Iterator[Company]:
         stderr=subprocess.DEVNULL,
         preexec_fn=die_with_parent,
     )
-    company, deadline = Company(f"http://127.0.0.1:{port}"), time.monotonic() + 30
-    while True:
-        try:
-            httpx.get(f"{company.url}/.well-known/openid-configuration").raise_for_status()
-            break
-        except httpx.HTTPError:
-            assert process.poll() is None
+    company, deadline = Company(f"http://127.0.0.1:{port}"), time.monotonic() + 120
+    try:
+        while not company.answers():
+            assert process.poll() is None, "the provider ended"
             assert time.monotonic() < deadline, "the provider did not start"
             time.sleep(0.05)
-    yield company
-    process.kill()
-    process.wait()
+        yield company
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

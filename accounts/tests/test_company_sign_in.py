@@ -16,7 +16,7 @@ from .factories import PASSWORD, UserFactory
 from .provider import Company, company, company_process
 
 __all__ = ["company", "company_process"]
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("company")]  # one provider for all
 
 
 def whose(client: Client) -> User | None:

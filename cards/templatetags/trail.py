@@ -34,9 +34,8 @@ NAMES: dict[str, Any] = {
 @register.filter
 def audit_details(detail: dict[str, Any]) -> list[tuple[str, str]]:
     """[(name, value)] of what an event says, what is empty left out."""
-    return [
-        (str(NAMES.get(name, name)), _text(value)) for name, value in detail.items() if value not in ("", None, False)
-    ]
+    said = [(name, value) for name, value in detail.items() if value not in ("", None) and value is not False]
+    return [(str(NAMES.get(name, name)), _text(value)) for name, value in said]
 
 
 def _text(value: Any) -> str:

@@ -30,7 +30,7 @@ def returned_card() -> tuple[Card, str, int]:
 
 
 def downloaded(card: Card) -> int:
-    return b"".join(exports.download_txt(batch=card.batch, actor=None, reason="test")).count(b"\r\n")
+    return b"".join(exports.hand_out(batch=card.batch, actor=None, reason="test")).count(b"\r\n")
 
 
 @pytest.mark.django_db

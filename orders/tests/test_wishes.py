@@ -229,24 +229,38 @@ def test_the_page_asks_a_server_and_a_site_each_for_their_own(
     assert 'name="domain"' not in of_server
 
 
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "english", "chinese"),
     [
-        ("ssh_key", "-----BEGIN OPENSSH PRIVATE KEY-----", "private half"),
-        ("ssh_key", "nonsense", "no SSH public key"),
-        ("password", "too-Short-1", "12 to 64 characters"),
-        ("hostname", "-web", "letters, digits and hyphens"),
+        ("ssh_key", "-----BEGIN OPENSSH PRIVATE KEY-----", "private half", "这是私钥"),
+        ("ssh_key", "nonsense", "no SSH public key", "不是有效的 SSH 公钥"),
+        ("ssh_key", "ssh-dss AAAA", "too weak", "强度不足"),
+        ("password", "too-Short-1", "12 to 64 characters", "12 至 64 个字符"),
+        ("hostname", "-web", "letters, digits and hyphens", "主机名"),
     ],
 )
 def test_a_refused_wish_is_said_beside_its_field_and_spends_nothing(
-    alice: User, server: tuple[str, int], name: str, value: str, says: str
+    alice: User, server: tuple[str, int], name: str, value: str, english: str, chinese: str, language: str
 ) -> None:
     code, image = server
-    page = confirm(client_of(alice), code, image=image, **{name: value})
-    assert says in page
+    client = client_of(alice)
+    client.cookies["django_language"] = language
+    page = confirm(client, code, image=image, **{name: value})
+    errors = page[page.index(f'id="id_{name}_error"') :][:400]
+    assert (english if language == "en" else chinese) in errors
     assert f'id="id_{name}_error"' in page
     assert '<details class="offer-more" open>' in page
     assert not (name == "password" and value in page)
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize(("language", "says"), [("en", "no domain of your own"), ("zh-hans", "您自己的域名")])
+def test_a_refused_domain_is_said_beside_its_field(alice: User, sites: list[str], language: str, says: str) -> None:
+    client = client_of(alice)
+    client.cookies["django_language"] = language
+    page = confirm(client, sites[0], domain="x.hosted.example")
+    assert says in page[page.index('id="id_domain_error"') :][:400]
     assert not Order.objects.exists()
 
 

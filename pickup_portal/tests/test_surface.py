@@ -46,12 +46,13 @@ def a_key(name: str, fill: int = 7) -> str:
 class Visitor:
     def __init__(self, port: int, member: User) -> None:
         self.port = port
-        self.cookies = f"{portal_settings.SESSION_COOKIE_NAME}={session_of(member)}; csrftoken={CSRF}"
+        self.cookies = {portal_settings.SESSION_COOKIE_NAME: session_of(member), "csrftoken": CSRF}
 
     def ask(self, path: str, **form: object) -> tuple[int, str, str]:
         """(status, where it leads, page)"""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        head = {"Host": "localhost", "Cookie": self.cookies, "Accept-Language": "en"}
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        head = {"Host": "localhost", "Cookie": cookies, "Accept-Language": "en"}
         if form:
             body = urlencode(form | {"csrfmiddlewaretoken": CSRF})
             connection.request("POST", path, body, head | {"Content-Type": "application/x-www-form-urlencoded"})
@@ -59,6 +60,10 @@ class Visitor:
             connection.request("GET", path, headers=head)
         answer = connection.getresponse()
         page = answer.read().decode(errors="replace")
+        for line in answer.headers.get_all("Set-Cookie", []):
+            name, _equals, value = line.partition(";")[0].partition("=")
+            if name in self.cookies:
+                self.cookies[name] = value
         connection.close()
         return answer.status, answer.headers.get("Location", ""), page
 

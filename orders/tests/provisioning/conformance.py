@@ -205,7 +205,7 @@ class ConformanceCases:
     def meets(self, far_side: FarSide) -> Callable[..., None]:
         def arm(fault: str, **options: Any) -> None:
             if fault not in far_side.faults:
-                pytest.skip(f"this control plane cannot be made to {fault}")
+                pytest.skip(f"no way is built to have it show: {fault}")
             far_side.arm(fault, **options)
 
         return arm
@@ -349,7 +349,7 @@ class ConformanceCases:
     ) -> None:
         config = far_side.wrong_credentials()
         if config is None:
-            pytest.skip("this control plane asks for no credentials")
+            pytest.skip("it asks for no credentials, or the suite has no wrong ones")
         settings.PROVISIONERS = {NAME: config}
         stranger = get_provisioner(NAME)
         for call in (stranger.check, lambda: stranger.ensure(request_), lambda: stranger.find(request_.key)):
@@ -387,7 +387,7 @@ class ConformanceCases:
         self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest
     ) -> None:
         if not far_side.remembers_terminated:
-            pytest.skip("this control plane forgets what it deleted")
+            pytest.skip("it forgets what it deleted")
         provisioner.terminate(until_ready(provisioner, request_).external_id)
         with pytest.raises(PermanentError):
             provisioner.ensure(request_)
@@ -403,7 +403,7 @@ class ConformanceCases:
         self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, product_type: str
     ) -> None:
         if product_type != "virtual_host" or type(provisioner).set_domain is Provisioner.set_domain:
-            pytest.skip("no domain to set here")
+            pytest.skip("no virtual hosts, or their domain cannot be changed")
         request = sold(product_type)
         ready = until_ready(provisioner, request)
         for _time in range(2):

@@ -22,12 +22,15 @@ from orders.provisioning.webhook import WebhookProvisioner, sign
 from pickup_portal.lifeline import tied_to_this_process
 
 from .conformance import NAME, ConformanceCases, FarSide, request_for, until_ready
+from .fault_proxy import FaultProxy
 
 BACKEND = "orders.provisioning.webhook.WebhookProvisioner"
 SECRET = base64.b64encode(b"a secret of the tests, 32 bytes!").decode()
 
 
 class ReceiverFarSide(FarSide):
+    faults: ClassVar[frozenset[str]] = FarSide.faults | {"error", "garbage"}
+
     def __init__(self, directory: Path) -> None:
         self.path = directory / "receiver.sqlite3"
         self.plane = simulated_plane.SimulatedPlane(self.path)
@@ -41,13 +44,15 @@ class ReceiverFarSide(FarSide):
                 preexec_fn=tied_to_this_process(),
             )
         assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/hook"
+        self.proxy = FaultProxy(f"http://127.0.0.1:{int(self.process.stdout.readline())}")
+        self.url = f"{self.proxy.url}/hook"
         self.config = {
             "BACKEND": BACKEND,
             "OPTIONS": {"url": self.url, "secret": SECRET, "timeout": 2, "allow_private": True},
         }
 
     def close(self) -> None:
+        self.proxy.close()
         self.process.kill()
         self.process.communicate()
 
@@ -61,7 +66,14 @@ class ReceiverFarSide(FarSide):
         return self.plane.resources(key=key)[0].spec
 
     def arm(self, fault: str, *, seconds: float = 30.0) -> None:
-        self.plane.arm(fault, seconds=seconds)
+        if fault in ("error", "garbage"):
+            self.proxy.arm(fault, "POST", "^/hook$")
+        else:
+            self.plane.arm(fault, seconds=seconds)
+
+    def wrong_credentials(self) -> dict[str, Any]:
+        other = base64.b64encode(b"x" * 32).decode()
+        return self.config | {"OPTIONS": self.config["OPTIONS"] | {"secret": other}}
 
     def stored(self) -> bytes:
         return self.log.read_bytes() + b"".join(p.read_bytes() for p in self.path.parent.glob(f"{self.path.name}*"))

@@ -1,0 +1,81 @@
+"""Signing up here: the address is confirmed by mail, by setting before the first sign-in."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.core import mail
+from django.test import Client
+
+from accounts.models import User
+
+pytestmark = pytest.mark.django_db
+FORM = {
+    "email": "new@example.com",
+    "username": "newcomer",
+    "password1": "long-and-odd-71",
+    "password2": "long-and-odd-71",
+}
+
+
+def link_in_mail() -> str:
+    found = re.search(r"https?://testserver(/accounts/confirm-email/\S+)", mail.outbox[-1].body)
+    assert found
+    return found[1]
+
+
+def is_in(client: Client) -> bool:
+    return client.get("/orders/").status_code == 200
+
+
+def test_the_address_is_confirmed_by_a_post_from_its_mail(settings: Any) -> None:
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    client = Client()
+    client.post("/accounts/signup/", FORM)
+    assert not is_in(client)
+    client.post("/accounts/login/", {"login": "newcomer", "password": FORM["password1"]})
+    assert not is_in(client)
+    link = link_in_mail()
+    Client().get(link)  # a mail scanner follows links
+    assert not EmailAddress.objects.get().verified
+    Client().post(link)
+    assert EmailAddress.objects.get().verified
+    client.post("/accounts/login/", {"login": "new@example.com", "password": FORM["password1"]})
+    assert is_in(client)
+
+
+def test_by_default_the_mail_comes_and_the_door_is_open() -> None:
+    client = Client()
+    client.post("/accounts/signup/", FORM)
+    assert is_in(client)
+    assert "/accounts/confirm-email/" in mail.outbox[-1].body
+
+
+def test_who_is_here_already_cannot_be_found_out(settings: Any) -> None:
+    """Where addresses have to be confirmed: otherwise the form itself must say that one is taken."""
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    User.objects.create_user("victim", "new@example.com", "long-and-odd-70")
+    answer = Client().post("/accounts/signup/", FORM)
+    assert answer.status_code == 302
+    assert User.objects.count() == 1
+    assert "already" in mail.outbox[-1].body
+
+
+def test_a_forgotten_password(settings: Any) -> None:
+    user = User.objects.create_user("alice", "new@example.com", "long-and-odd-70")
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    known, unknown = (
+        Client().post("/accounts/password/reset/", {"email": email}) for email in (user.email, "no@example.com")
+    )
+    assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
+    path = re.search(r"https?://testserver(/accounts/password/reset/key/\S+)", mail.outbox[0].body)
+    assert path
+    client = Client()
+    form = client.get(path[1])["Location"]
+    client.post(form, {"password1": "quite-another-72", "password2": "quite-another-72"})
+    assert Client().login(username="alice", password="quite-another-72")
+    user.refresh_from_db()
+    assert not user.check_password("long-and-odd-70")
