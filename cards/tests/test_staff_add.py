@@ -195,6 +195,15 @@ class TestQuote:
         assert "Windows costs ¥360.00 more on this line for the whole term." in shown
         assert not Batch.objects.exists()
 
+    def test_says_what_windows_will_mean(self, client: Client, line: Line) -> None:
+        for policy, says in [
+            ("included", "at no charge: the company bears the difference."),
+            ("member_pays", "A member who chooses Windows pays ¥360.00 from the balance."),
+            ("not_offered", "Members are not offered Windows."),
+        ]:
+            data = typed(line) | {"windows_policy": policy}
+            assert says in text_of(client.post(self.url, data, headers={"hx-request": "true"})), policy
+
     @pytest.mark.parametrize(
         "changes", [{"line": ""}, {"line": "x"}, {"cpu_cores": "many"}, {"term_months": ""}, {"term_months": "9" * 30}]
     )

@@ -138,6 +138,7 @@ def _price_typed(request: StaffRequest, product: Product) -> dict[str, Any]:
     return {
         "quote": pricing.quote(line, product.type, spec_form.spec(), term),
         "surcharge": pricing.windows_surcharge(line, term),
+        "windows_policy": request.POST.get("windows_policy", ""),
     }
 
 
