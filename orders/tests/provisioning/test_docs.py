@@ -7,7 +7,7 @@ import re
 import pytest
 from django.conf import settings
 
-from orders.provisioning import base, ironic, lxd, simulator, ssh_nginx, virtualmin, webhook
+from orders.provisioning import base, cpanel, ironic, lxd, simulator, ssh_nginx, virtualmin, webhook
 from orders.provisioning.simulated_plane import FAULTS
 
 TEXT = (settings.BASE_DIR / "docs" / "adapters.md").read_text()
@@ -15,6 +15,7 @@ BACKENDS: list[type[base.Provisioner]] = [
     simulator.SimulatorProvisioner,
     webhook.WebhookProvisioner,
     lxd.LxdProvisioner,
+    cpanel.WhmProvisioner,
     virtualmin.VirtualminProvisioner,
     ironic.IronicProvisioner,
     ssh_nginx.NginxProvisioner,
