@@ -1,6 +1,6 @@
 """Real control planes are pip packages of their own venvs, never the portal's. `make test-providers` builds them:
 
-python -m orders.tests.provisioning.venvs ironic redfish
+python -m orders.tests.provisioning.venvs ironic
 """
 
 from __future__ import annotations
@@ -12,10 +12,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(os.environ.get("PROVIDER_VENVS") or Path(__file__).parents[3] / ".venv-providers")
-PACKAGES = {
-    "ironic": ["ironic", "bcrypt"],
-    "redfish": ["sushy-tools", "bcrypt"],
-}
+PACKAGES = {"ironic": ["ironic", "bcrypt"]}
 
 
 def program(venv: str, name: str) -> Path | None:
