@@ -113,6 +113,7 @@ TABLE: dict[str, Row] = {
     "staff-orders:detail": staff("orders.view_order", methods=GET),
     "staff-orders:redeem": staff("orders.view_order", "orders.redeem_for_member"),
     "staff-orders:retry": staff("orders.view_order", "orders.retry_order", methods=POST),
+    "staff-orders:retry-domain": staff("orders.view_order", "orders.retry_order", methods=POST),
     "staff-orders:cancel": staff("orders.view_order", "orders.return_card"),
     "staff-orders:settle": staff("orders.view_order", "orders.resolve_order"),
     "staff-orders:service-list": staff("orders.view_service", methods=GET),
