@@ -104,8 +104,9 @@ class Sample:
             "image-edit": Image,
             "server-model-edit": ServerModel,
             "system-edit": OperatingSystem,
-            "member-detail": User,
         }
+        if name.startswith("member"):
+            return self.member.pk
         return _latest(models[name]) if name in models else self.card.batch_id
 
 
