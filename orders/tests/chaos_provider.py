@@ -7,12 +7,13 @@ takes a moment, servers are built for a while. `--deaf` makes it open something 
 from __future__ import annotations
 
 import argparse
-import base64
 import random
 import time
 from http.server import ThreadingHTTPServer
 from typing import Any
 from uuid import UUID
+
+from standardwebhooks import Webhook
 
 from orders.provisioning.base import Outcome, ProvisionRequest
 from orders.provisioning.simulated_plane import SimulatedPlane
@@ -77,6 +78,6 @@ if __name__ == "__main__":
     parser.add_argument("--deaf", action="store_true")
     parser.add_argument("--hold", type=float, default=Unreliable.hold, help="seconds an opening takes at most")
     options = parser.parse_args()
-    Unreliable.plane, Unreliable.secret = SimulatedPlane(options.ledger), base64.b64decode(options.secret)
+    Unreliable.plane, Unreliable.webhook = SimulatedPlane(options.ledger), Webhook(options.secret)
     Unreliable.deaf, Unreliable.hold = options.deaf, options.hold
     Server(("127.0.0.1", options.port), Unreliable).serve_forever()
