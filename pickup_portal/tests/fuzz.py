@@ -76,7 +76,7 @@ def posts(forms: list[Form], count: int, seed: int) -> Iterator[Post]:
     ways = [_one_value, _one_value, _all_values, _twice, _as_array, _missing, _content_type, _multipart, _broken, _many]
     for number in range(count):
         form = forms[number % len(forms)]
-        if number % 500 == 499:
+        if number % 200 == 199:
             yield Post(form, FORM, _encode(list(form.fields.items())) + b"&code=" + b"A" * 10 * MEGABYTE)
         else:
             content_type, body = chance.choice(ways)(chance, form)

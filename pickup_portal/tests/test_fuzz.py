@@ -80,7 +80,7 @@ def test_a_few_hundred(member: User, plane: object, settings: Settings) -> None:
     settings.ACCOUNT_RATE_LIMITS = False
     forms = member_forms(member)
     clients = {True: Client(), False: Client()}
-    for post in posts(forms, 400, seed=20):
+    for post in posts(forms, 250, seed=20):
         if post.form.member:
             clients[True].force_login(member)
         client = clients[post.form.member]
