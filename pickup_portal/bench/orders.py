@@ -71,6 +71,8 @@ def _measure(count: int, number: int) -> OrdersResult:
             lambda: [provision.apply_async((pk,)) for pk in orders],
             lambda: not ours.filter(state__in=IN_FLIGHT).exists(),
         )
+        # A call that is left over would wake the next workers to the next orders before the clock runs.
+        _until(queue.is_empty, "The workers did not come to an end.")
     opened = ours.filter(state=OrderState.ACTIVE).count()
     if opened != count:
         raise CannotMeasure(f"Only {opened} of {count} orders were opened.")
