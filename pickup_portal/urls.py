@@ -11,6 +11,8 @@ from accounts.urls import urlpatterns as account_urls
 from . import health
 from .views import home
 
+handler400 = "pickup_portal.views.bad_request"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home, name="home"),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -79,12 +79,15 @@ def test_a_few_hundred(member: User, plane: object, settings: Settings) -> None:
     settings.THROTTLE_MEMBER = 10_000
     settings.ACCOUNT_RATE_LIMITS = False
     forms = member_forms(member)
-    clients = {True: Client(), False: Client()}
+    clients = {True: Client(enforce_csrf_checks=True), False: Client(enforce_csrf_checks=True)}
+    for client in clients.values():
+        client.cookies[settings.CSRF_COOKIE_NAME] = CSRF
     for post in posts(forms, 250, seed=20):
         if post.form.member:
             clients[True].force_login(member)
         client = clients[post.form.member]
-        response = client.generic("POST", post.form.path, post.body, content_type=post.content_type)
+        headers = {"X-CSRFToken": CSRF}
+        response = client.generic("POST", post.form.path, post.body, content_type=post.content_type, headers=headers)
         assert response.status_code in FINE, (post.form.path, post.content_type, post.body[:300])
         assert b"Traceback" not in getattr(response, "content", b"")
 
