@@ -51,10 +51,11 @@ class Snapshot:
             length = "octet_length" if self._on_postgres else "length"
             with self._connection.cursor() as cursor:
                 cursor.execute(
-                    f"SELECT count(*), min({length}(sealed)), max({length}(sealed)) FROM {_TABLE} WHERE {self._which}",  # noqa: S608 (own names and numbers only)
+                    f"SELECT count(*), count(*) FILTER (WHERE {length}(sealed) <> {OWN_SEALED}) "  # noqa: S608 (own names and numbers only)
+                    f"FROM {_TABLE} WHERE {self._which(self.first, self.last)}",
                 )
-                self.codes, shortest, longest = cursor.fetchone()
-            self.uniform = bool(self.codes) and shortest == longest == OWN_SEALED
+                self.codes, others = cursor.fetchone()
+            self.uniform = not others
         except BaseException:
             self.close()
             raise
@@ -63,13 +64,24 @@ class Snapshot:
     def _on_postgres(self) -> bool:
         return bool(self._connection.vendor == "postgresql")
 
-    @property
-    def _which(self) -> str:
-        """The unused cards; numbers of our own making only, since COPY takes no parameters."""
-        return (
-            f"batch_id = {int(self._batch_id)} AND serial BETWEEN {int(self.first)} AND {int(self.last)} "
-            f"AND status = '{CardStatus.UNUSED.value}' AND sealed IS NOT NULL"
-        )
+    def _range(self, first: int, last: int) -> str:
+        """Numbers of our own making only, since COPY takes no parameters."""
+        return f"batch_id = {int(self._batch_id)} AND serial BETWEEN {int(first)} AND {int(last)}"
+
+    def _which(self, first: int, last: int) -> str:
+        """The unused cards of a range."""
+        return f"{self._range(first, last)} AND status = '{CardStatus.UNUSED.value}' AND sealed IS NOT NULL"
+
+    def _windows(self, size: int) -> Iterator[tuple[int, int]]:
+        """Ranges of serials, the first one small so that the first byte comes soon.
+
+        A page is a range and not a LIMIT: without statistics of a new batch PostgreSQL would sort all that is left of
+        it for each page.
+        """
+        first, width = self.first, min(FIRST_PAGE, size)
+        while first <= self.last:
+            yield first, min(first + width - 1, self.last)
+            first, width = first + width, size
 
     def _begin(self) -> None:
         if self._borrowed:
@@ -93,58 +105,47 @@ class Snapshot:
 
     def code_pages(self, vault: BatchVault) -> Iterator[list[bytes]]:
         """The codes of the unused cards, page by page."""
-        if not (self.uniform and self._on_postgres):
-            for page in self._pages("serial, sealed", self._which, FIRST_PAGE, PAGE):
-                yield vault.open_all(_cut(page))
-            return
-        after, size = self.first - 1, FIRST_PAGE
-        while rows := self._copy(after, size):
-            yield vault.open_all(_ROW.iter_unpack(rows))
-            after = int.from_bytes(_ROW.unpack(rows[-_ROW.size :])[0], "big")
-            size = PAGE
+        for first, last in self._windows(PAGE):
+            if self.uniform and self._on_postgres:
+                rows: Iterator[tuple[bytes, bytes, bytes]] = _ROW.iter_unpack(self._copy(first, last))
+            else:
+                rows = _cut(self._page("serial, sealed", self._which(first, last)))
+            yield vault.open_all(rows)
 
     def cards(self, vault: BatchVault) -> Iterator[tuple[int, str]]:
         """(serial, code) of each unused card."""
-        for page in self._pages("serial, sealed", self._which, FIRST_PAGE, ROWS):
+        for first, last in self._windows(ROWS):
+            page = self._page("serial, sealed", self._which(first, last))
             for (serial, _sealed), code in zip(page, vault.open_all(_cut(page)), strict=True):
                 yield serial, code.decode()
 
-    def _copy(self, after: int, size: int) -> memoryview:
-        """The next rows as COPY's binary form gives them: no row is made a Python object on the way."""
+    def rows(self, vault: BatchVault) -> Iterator[list[Row]]:
+        """Every card in the range, page by page."""
+        unused = CardStatus.UNUSED.value
+        for first, last in self._windows(ROWS):
+            page = self._page("serial, sealed, status, last4", self._range(first, last))
+            open_now = [(serial, sealed) for serial, sealed, status, _ in page if status == unused and sealed]
+            found = dict(
+                zip((serial for serial, _ in open_now), map(bytes.decode, vault.open_all(_cut(open_now))), strict=True)
+            )
+            yield [Row(serial, status, last4, found.get(serial, "")) for serial, _sealed, status, last4 in page]
+
+    def _copy(self, first: int, last: int) -> memoryview:
+        """A range's rows as COPY's binary form gives them: no row is made a Python object on the way."""
         buffer = io.BytesIO()
         with self._connection.cursor() as cursor:
             cursor.copy_expert(
-                f"COPY (SELECT serial, sealed FROM {_TABLE} WHERE {self._which} AND serial > {int(after)} "  # noqa: S608 (own names and numbers only)
-                f"ORDER BY serial LIMIT {int(size)}) TO STDOUT (FORMAT binary)",
+                f"COPY (SELECT serial, sealed FROM {_TABLE} WHERE {self._which(first, last)} ORDER BY serial) "  # noqa: S608 (own names and numbers only)
+                "TO STDOUT (FORMAT binary)",
                 buffer,
                 1 << 20,
             )
         return buffer.getbuffer()[_HEADER:-_TRAILER]
 
-    def rows(self, vault: BatchVault) -> Iterator[list[Row]]:
-        """Every card in the range, page by page."""
-        which = f"batch_id = {int(self._batch_id)} AND serial BETWEEN {int(self.first)} AND {int(self.last)}"
-        unused = CardStatus.UNUSED.value
-        for page in self._pages("serial, sealed, status, last4", which, ROWS, ROWS):
-            open_now = [(serial, sealed) for serial, sealed, status, _ in page if status == unused and sealed]
-            codes = dict(
-                zip((serial for serial, _ in open_now), map(bytes.decode, vault.open_all(_cut(open_now))), strict=True)
-            )
-            yield [Row(serial, status, last4, codes.get(serial, "")) for serial, _sealed, status, last4 in page]
-
-    def _pages(self, columns: str, which: str, first_size: int, size: int) -> Iterator[list[Any]]:
-        after, limit = self.first - 1, first_size
-        while True:
-            with self._connection.cursor() as cursor:
-                cursor.execute(
-                    f"SELECT {columns} FROM {_TABLE} WHERE {which} AND serial > %s ORDER BY serial LIMIT %s",  # noqa: S608 (own names and numbers only)
-                    [after, limit],
-                )
-                page = cursor.fetchall()
-            if not page:
-                return
-            yield page
-            after, limit = page[-1][0], size
+    def _page(self, columns: str, which: str) -> list[Any]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"SELECT {columns} FROM {_TABLE} WHERE {which} ORDER BY serial")  # noqa: S608 (own names and numbers only)
+            return list(cursor.fetchall())
 
 
 def _cut(page: list[Any]) -> Iterator[tuple[bytes, bytes, bytes]]:
