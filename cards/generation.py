@@ -30,6 +30,8 @@ from .vault import BatchVault, lookups
 CHUNK_POSTGRES = 20_000
 CHUNK_SQLITE = 500  # a long transaction would keep every other writer waiting
 
+LARGE = 100_000
+
 COLUMNS = ("lookup", "batch_id", "serial", "sealed", "last4", "status")
 
 CardRow = tuple[bytes, int, bytes, str]
@@ -82,9 +84,17 @@ def fill(batch_id: int, *, until: float | None = None) -> bool:
         while True:
             left = fill_chunk(batch_id, maker)
             if left == 0:
+                _tell_planner(batch_id)
                 return True
             if left is None or (until is not None and time.monotonic() >= until):
                 return False
+
+
+def _tell_planner(batch_id: int) -> None:
+    """A table that grew by so much at once gets its statistics at once: the first download's plan hangs on them."""
+    if connection.vendor == "postgresql" and Batch.objects.filter(pk=batch_id, quantity__gte=LARGE).exists():
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {Card._meta.db_table}")
 
 
 def run_to_end(batch_id: int) -> None:
