@@ -100,8 +100,8 @@ def test_an_unknown_order_is_answered_like_a_known_one(client: Client, order: Or
     "changes",
     [
         {"secret": base64.b64encode(b"another secret of 32 bytes long!").decode()},
-        {"at": datetime.now(UTC) - timedelta(minutes=6)},
-        {"at": datetime.now(UTC) + timedelta(minutes=6)},
+        {"at": datetime.now(UTC) - timedelta(hours=2)},
+        {"at": datetime.now(UTC) + timedelta(hours=2)},
         {"body": b""},
         {"body": b"[]"},
         {"body": b"null"},

@@ -103,7 +103,7 @@ def test_the_form_of_a_batch_posted_twenty_times_at_once_makes_one_batch(start_p
     }  # fmt: skip
     session = session_of(UserFactory.create(superuser=True))
     port = start_web(start_process, "pickup_portal.wsgi")
-    answers = fire_together(port, [form_request(session, "/staff/cards/add/cloud_server/", fields)] * REQUESTS)
+    answers = fire_together(port, [form_request("/staff/cards/add/cloud_server/", session, fields)] * REQUESTS)
     batch = Batch.objects.get()
     assert {(answer.status, answer.location) for answer in answers} == {(302, f"/staff/cards/{batch.pk}/")}
     assert AuditEvent.objects.filter(action="create_batch").count() == 1
@@ -111,7 +111,7 @@ def test_the_form_of_a_batch_posted_twenty_times_at_once_makes_one_batch(start_p
     again = fire_together(  # negative control: without the token each form is a batch of its own
         port,
         [
-            form_request(session, "/staff/cards/add/cloud_server/", fields | {"request_token": uuid.uuid4()})
+            form_request("/staff/cards/add/cloud_server/", session, fields | {"request_token": uuid.uuid4()})
             for _ in range(3)
         ],
     )

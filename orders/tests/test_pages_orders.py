@@ -45,9 +45,13 @@ def queries_of(client: Client, url: str) -> int:
     return len(queries)
 
 
-@pytest.mark.parametrize("url", ["/cards/", "/orders/", "/orders/{}/", "/orders/{}/access/"])
+@pytest.mark.parametrize("url", ["/cards/", "/orders/", "/orders/{}/"])
 def test_a_stranger_is_sent_to_sign_in(order: Order, url: str) -> None:
     assert Client().get(url.format(order.number)).status_code == 302
+
+
+def test_a_stranger_who_asks_for_the_access_is_sent_to_sign_in(order: Order) -> None:
+    assert Client().post(f"/orders/{order.number}/access/").status_code == 302
 
 
 def test_a_stranger_is_sent_to_sign_in_from_the_fragment_too(order: Order) -> None:
