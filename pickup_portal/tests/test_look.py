@@ -102,6 +102,14 @@ def test_the_menu_marks_where_the_reader_is(client, sam) -> None:
     assert page.text.count('aria-current="page"') == 1
 
 
+@pytest.mark.parametrize("name", ["staff-orders:service-list", "staff-orders:member-list", "staff-orders:list"])
+def test_a_filter_shows_its_fields(client, sam, name) -> None:
+    client.force_login(sam)
+    page = client.get(reverse(name))
+    for field in page.context["form"]:
+        assert f'for="{field.id_for_label}"' in page.text
+
+
 ACCOUNT_PAGES = [
     "profile",
     "ledger",
