@@ -67,7 +67,7 @@ def open_page(chromium: Browser, live_server: Any) -> Iterator[Callable[..., Pag
         context = chromium.new_context(
             locale=locale, viewport=size, color_scheme=scheme, java_script_enabled=javascript, base_url=live_server.url
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         page, watch = context.new_page(), Watch(live_server.url)
         page.on("request", lambda request: watch.on_request(request.url))
         page.on("pageerror", lambda error: watch.complaints.append(str(error)))
