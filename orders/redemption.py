@@ -210,7 +210,7 @@ def _use(
         member=member.pk,
         **why,
     )
-    call_after_commit(provision, order.pk)
+    call_after_commit(provision, order.pk, lane=order.provider)
     return order
 
 

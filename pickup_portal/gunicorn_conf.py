@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from accounts.wakeup import publish_in_background
+
 from .lifeline import die_with_parent
 
 wsgi_app = "pickup_portal.wsgi:application"
@@ -22,3 +24,4 @@ control_socket_disable = True
 
 def post_fork(server: object, worker: object) -> None:
     die_with_parent()
+    publish_in_background()

@@ -33,11 +33,11 @@ def free_port() -> int:
 
 
 def start_web(start_process: Callable[..., object], wsgi: str, workers: int = 4, threads: int = 5) -> int:
-    """Real gunicorn processes on a free port; returns the port when they answer."""
+    """Real gunicorn processes, as production runs them, on a free port; returns the port when they answer."""
     port = free_port()
     start_process(
-        "-m", "gunicorn", wsgi, "--bind", f"127.0.0.1:{port}", "--workers", str(workers), "--threads", str(threads),
-        "--worker-tmp-dir", "/dev/shm", "--log-level", "error",  # noqa: S108
+        "-m", "gunicorn", "-c", "python:pickup_portal.gunicorn_conf", wsgi, "--bind", f"127.0.0.1:{port}",
+        "--workers", str(workers), "--threads", str(threads), "--log-level", "error",
     )  # fmt: skip
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:

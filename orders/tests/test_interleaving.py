@@ -71,7 +71,7 @@ def redemption_under_way(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Itera
     """Another connection has redeemed the first card and holds all its locks; it commits at the end of the block."""
     done, go = threading.Event(), threading.Event()
 
-    def hold(*args: object) -> None:
+    def hold(*args: object, lane: str) -> None:
         done.set()
         assert go.wait(30)
 
