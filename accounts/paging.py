@@ -91,27 +91,21 @@ class KeysetPage(Generic[M]):
 
 
 def within(queryset: QuerySet[M, Any], column: str, since: datetime | None, until: datetime | None) -> QuerySet[M, Any]:
-    """The rows whose `column` lies in [since, until), found through their keys: those grow with the column's time, so
-    a few look-ups by primary key stand in for an index."""
-    rows = queryset.model._base_manager.all()
+    """The rows whose `column`, an instant with an index, lies in [since, until).
+
+    Keys grow with that instant, and lists are read by their keys: so the keys are bounded too, and a page costs the
+    same however far back its days lie.
+    """
     assert isinstance(queryset.model._meta.get_field(column), DateTimeField)  # noqa: S101 - a slip of ours
+    keys = queryset.model._base_manager.order_by(column).values_list("pk", flat=True)
     if since:
-        queryset = queryset.filter(**{f"{column}__gte": since}, pk__gte=_first_key(rows, column, since) - SLACK)
+        first = keys.filter(**{f"{column}__gte": since}).first()
+        queryset = (
+            queryset.none() if first is None else queryset.filter(**{f"{column}__gte": since, "pk__gte": first - SLACK})
+        )
     if until:
-        queryset = queryset.filter(**{f"{column}__lt": until}, pk__lt=_first_key(rows, column, until) + SLACK)
+        beyond = keys.filter(**{f"{column}__gte": until}).first()
+        queryset = queryset.filter(**{f"{column}__lt": until})
+        if beyond is not None:
+            queryset = queryset.filter(pk__lt=beyond + SLACK)
     return queryset
-
-
-def _first_key(rows: QuerySet[Any, Any], column: str, instant: datetime) -> int:
-    """About the key of the first row at or after `instant`, by halving: some twenty look-ups among a million rows."""
-    keys = rows.order_by("pk").values_list("pk", column)
-    last = rows.order_by("-pk").values_list("pk", flat=True).first()
-    low, high = 0, (last or 0) + 1
-    while low < high:
-        middle = (low + high) // 2
-        row = keys.filter(pk__gte=middle).first()
-        if row is None or row[1] >= instant:
-            high = middle
-        else:
-            low = row[0] + 1
-    return low

@@ -100,9 +100,10 @@ class UsageFilter(DayFilter):
         _offer(self.fields["type"], ProductType.choices)
 
 
-class AuditFilter(forms.Form):
+class AuditFilter(DayFilter):
     """What the audit trail can be narrowed to."""
 
+    more = ()
     actor = forms.CharField(
         label=_("Who"),
         required=False,
@@ -117,8 +118,7 @@ class AuditFilter(forms.Form):
         widget=forms.TextInput(attrs={"placeholder": _("ID or number")}),
     )
     serial = forms.IntegerField(label=_("Serial"), required=False, min_value=1, max_value=2_147_483_647)
-    since = forms.DateField(label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    until = forms.DateField(label=_("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    field_order = ["actor", "action", "batch", "serial", "since", "until"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

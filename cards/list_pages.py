@@ -21,7 +21,7 @@ from . import audit
 from .choices import AuditAction
 from .tables import csv_line
 
-ROWS_AT_A_TIME = 2000
+FIRST_ROWS, ROWS_AT_A_TIME = 100, 2000  # the first rows are soon on their way
 
 
 def _day_field(label: Any) -> forms.DateField:
@@ -125,10 +125,10 @@ def _lines(
     rows: QuerySet[Any, Any], columns: Sequence[object], cells: Callable[[Any], Sequence[object]]
 ) -> Iterator[bytes]:
     yield b"\xef\xbb\xbf" + csv_line(str(column) for column in columns)
-    after = 0
-    while chunk := list(rows.filter(pk__gt=after).order_by("pk")[:ROWS_AT_A_TIME]):
+    after, size = 0, min(FIRST_ROWS, ROWS_AT_A_TIME)
+    while chunk := list(rows.filter(pk__gt=after).order_by("pk")[:size]):
         yield b"".join(csv_line(cells(row)) for row in chunk)
-        after = chunk[-1].pk
+        after, size = chunk[-1].pk, ROWS_AT_A_TIME
 
 
 def moment(value: datetime | None) -> str:

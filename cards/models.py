@@ -237,6 +237,7 @@ class Batch(models.Model):
         indexes = [
             models.Index(fields=["progress_at"], condition=Q(status=BatchStatus.GENERATING), name="batch_generating"),
             models.Index(fields=["expires_at", "id"], name="batch_expires"),
+            models.Index(fields=["created_at"], name="batch_created"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(quantity__gte=1), name="batch_has_cards"),

@@ -91,6 +91,7 @@ class Order(models.Model):
             models.Index(fields=["clean_up_at"], condition=Q(clean_up_at__isnull=False), name="order_clean_up"),
             models.Index(fields=["member", "id"], name="order_member"),
             models.Index(fields=["state", "id"], name="order_state"),
+            models.Index(fields=["created_at"], name="order_created"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -163,7 +163,7 @@ def test_one_event_in_full(auditor: Client, batch: Batch) -> None:
 def test_the_csv_holds_what_is_filtered_oldest_first(auditor: Client, batch: Batch) -> None:
     actions.disable_batch(batch=batch, actor=None, reason='=HYPERLINK("http://evil.example","x")')
     chain.seal_new_events()
-    response = auditor.get(f"{PAGE}csv/", {"batch": batch.pk})
+    response = auditor.post(f"{PAGE}csv/?batch={batch.pk}")
     rows = list(csv.reader(io.StringIO(response.getvalue().decode("utf-8-sig"))))
     assert rows[0] == ["id", "time", "action", "actor", "batch", "card", "address", "details", "link", "hash"]
     assert [row[2] for row in rows[1:]] == [
@@ -175,6 +175,9 @@ def test_the_csv_holds_what_is_filtered_oldest_first(auditor: Client, batch: Bat
     ]
     assert rows[2][3:8] == ["carol", batch.number, "", "192.0.2.7", "reason=leaked?"]
     assert response.headers["Content-Disposition"].startswith('attachment; filename="audit-')
+    taken = AuditEvent.objects.latest("pk")
+    assert (taken.action, taken.detail) == ("export_list", {"list": "audit", "filter": f"batch={batch.pk}"})
+    assert auditor.get(f"{PAGE}csv/").status_code == 405
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "\rx"])

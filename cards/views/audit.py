@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
+from django.urls import reverse
+from django.views.decorators.http import require_POST
 
 from accounts.models import User
 from accounts.paging import KeysetPage
 
 from .. import audit, chain
 from ..forms import AuditFilter, id_in
+from ..list_pages import csv_of, in_days
 from ..models import AuditCheck, AuditEvent, AuditHead, Card
-from ..tables import csv_line
 from .access import StaffRequest, staff_view
 
 EVENTS_A_PAGE = 50
-ROWS_AT_A_TIME = 2000
-# An event may have a smaller id than one that is a little older: a transaction takes its id before it ends.
-SLACK = 10_000
-COLUMNS = ("id", "time", "action", "actor", "batch", "card", "address", "details", "link", "hash")
+COLUMNS = ("id", "time", "action", "actor", "batch", "card", "address", "details", "link", "hash")  # for machines
 
 
 @staff_view("cards.view_audit_trail")
 def audit_trail(request: StaffRequest) -> HttpResponseBase:
     form = AuditFilter(request.GET)
-    form.is_valid()
-    chosen = {name: value for name, value in form.cleaned_data.items() if value}
+    chosen = form.chosen()
     page: KeysetPage[Any] = KeysetPage(_narrowed(_events(), chosen), request, size=EVENTS_A_PAGE)
     head = AuditHead.objects.filter(pk=1).first()
     context = {
@@ -41,7 +36,7 @@ def audit_trail(request: StaffRequest) -> HttpResponseBase:
         "check": AuditCheck.objects.filter(pk=1).first() or AuditCheck(),
         "head": head,
         "head_hash": bytes(head.seal).hex() if head else "",
-        "query": request.GET.urlencode(),
+        "csv_url": reverse("staff:audit-csv"),
     }
     return render(request, "staff/audit_trail.html", context)
 
@@ -62,14 +57,11 @@ def audit_event(request: StaffRequest, event: int) -> HttpResponseBase:
 
 
 @staff_view("cards.view_audit_trail")
+@require_POST
 def audit_csv(request: StaffRequest) -> HttpResponseBase:
-    """What the filter shows, oldest first, streamed."""
-    form = AuditFilter(request.GET)
-    form.is_valid()
-    events = _narrowed(_events(), {name: value for name, value in form.cleaned_data.items() if value})
-    response = StreamingHttpResponse(_csv(events), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="audit-{timezone.localdate():%Y%m%d}.csv"'
-    return response
+    """What the filter shows. That it was taken is an event of its own, the last one in the file."""
+    events = _narrowed(_events(), AuditFilter(request.GET).chosen())
+    return csv_of(request, events, name="audit", columns=COLUMNS, cells=_cells, actor=request.user)
 
 
 def _events() -> QuerySet[AuditEvent]:
@@ -86,15 +78,8 @@ def _narrowed(events: QuerySet[AuditEvent], chosen: dict[str, Any]) -> QuerySet[
         events = events.filter(batch=id_in(chosen["batch"]) or 0)
     if "serial" in chosen:
         events = events.filter(card__in=_cards(chosen))
-    if "since" in chosen:
-        start = _start_of(chosen["since"])
-        first = AuditEvent.objects.filter(at__gte=start).order_by("at").values_list("pk", flat=True).first()
-        events = events.filter(at__gte=start, pk__gte=(first or 0) - SLACK)
-    if "until" in chosen:
-        end = _start_of(chosen["until"] + timedelta(days=1))
-        last = AuditEvent.objects.filter(at__lt=end).order_by("-at").values_list("pk", flat=True).first()
-        events = events.filter(at__lt=end, pk__lte=(last or 0) + SLACK)
-    return events
+    narrowed: QuerySet[AuditEvent] = in_days(events, "at", chosen)
+    return narrowed
 
 
 def _people(text: str) -> list[int]:
@@ -109,19 +94,7 @@ def _cards(chosen: dict[str, Any]) -> QuerySet[Card, Any]:
     return Card.objects.filter(batch=id_in(chosen.get("batch", "")) or 0, serial=chosen["serial"]).values("pk")
 
 
-def _start_of(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time()), timezone.get_default_timezone())
-
-
-def _csv(events: QuerySet[AuditEvent]) -> Iterator[bytes]:
-    yield b"\xef\xbb\xbf" + csv_line(COLUMNS)
-    after = 0
-    while rows := list(events.filter(pk__gt=after).order_by("pk")[:ROWS_AT_A_TIME]):
-        yield b"".join(csv_line(_row(event)) for event in rows)
-        after = rows[-1].pk
-
-
-def _row(event: AuditEvent) -> tuple[object, ...]:
+def _cells(event: AuditEvent) -> tuple[object, ...]:
     link = getattr(event, "seal", None)
     return (
         event.pk,

@@ -1,6 +1,6 @@
 """`bench pages`: the pages of our own apps and the account pages a person opens, each asked for with GET.
 
-One request warms up and is counted (status, queries, size); the timed ones run without any instrument.
+One request warms up, one is counted (status, queries, size); the timed ones run without any instrument.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Count, Exists, Model, OuterRef
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -29,7 +29,7 @@ from accounts.middleware import TIME_ZONE_COOKIE
 from accounts.models import User
 from cards.choices import ProductType
 from cards.models import AuditEvent, Card, Image, Line, OperatingSystem, ServerModel
-from orders.choices import STUCK, OrderState
+from orders.choices import STUCK, OrderState, ServiceState
 from orders.models import Order
 
 from .scratch import CannotMeasure
@@ -55,6 +55,7 @@ class Page:
     name: str
     who: str
     path: str
+    post: dict[str, str] | None = None  # asked for with POST; what it writes is undone
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,9 @@ def find_sample() -> Sample:
         raise CannotMeasure(
             "The pages need a member with an open product, a superuser and an unused card; seed_demo makes them."
         )
-    order = Order.objects.filter(member=member, state=OrderState.ACTIVE).latest("pk")
+    orders = Order.objects.filter(member=member, state=OrderState.ACTIVE)
+    running = orders.filter(product_type=ProductType.VIRTUAL_HOST, service__state=ServiceState.ACTIVE)  # has all pages
+    order = running.order_by("-pk").first() or orders.latest("pk")
     stuck = Order.objects.filter(state__in=STUCK).order_by("pk").last()
     event = AuditEvent.objects.values_list("pk", flat=True).latest("pk")
     return Sample(member, staff, order, stuck or order, card, event)
@@ -161,10 +164,14 @@ def _named(patterns: list[Any], namespace: str = "") -> Iterator[tuple[str, URLP
 
 def measure_pages(times: int) -> tuple[list[PageResult], list[str]]:
     """(a result per page, the names that answer to POST only). Raises CannotMeasure."""
-    sample = find_sample()
+    return measure_all(pages(find_sample()), times)
+
+
+def measure_all(wanted: Iterable[Page], times: int, sample: Sample | None = None) -> tuple[list[PageResult], list[str]]:
+    sample = sample or find_sample()
     results, post_only = [], []
     with _quiet(), signed_in({MEMBER: sample.member, STAFF: sample.staff}) as clients:
-        for page in pages(sample):
+        for page in wanted:
             result = _measure(page, clients[page.who], times)
             if result is None:
                 post_only.append(page.name)
@@ -175,26 +182,45 @@ def measure_pages(times: int) -> tuple[list[PageResult], list[str]]:
 
 def _measure(page: Page, client: Client, times: int) -> PageResult | None:
     """None for a page that does not answer to GET."""
+    _ask(page, client)
     with counted_queries() as seen:
-        response = client.get(page.path)
-    if response.status_code == NOT_GET:
+        status, body = _ask(page, client)
+    if status == NOT_GET:
         return None
     took = []
     for _round in range(times):
         start = time.perf_counter()
-        client.get(page.path)
+        _ask(page, client)
         took.append((time.perf_counter() - start) * 1000)
-    body = b"".join(response) if response.streaming else response.content
     return PageResult(
         page=page.name,
         who=page.who,
-        status=response.status_code,
+        status=status,
         queries=len(seen),
         median_ms=round(statistics.median(took), 1),
         p95_ms=round(percentile(took, 0.95), 1),
         kb=round(len(body) / 1024, 1),
         gzip_kb=round(len(gzip.compress(body, 6)) / 1024, 1),
     )
+
+
+def _ask(page: Page, client: Client) -> tuple[int, bytes]:
+    """(status, body); of a stream what comes first. What a POST writes is undone."""
+    if page.post is None:
+        return _answer(client.get(page.path))
+    with transaction.atomic():
+        answer = _answer(client.post(page.path, page.post))
+        transaction.set_rollback(True)
+    return answer
+
+
+def _answer(response: Any) -> tuple[int, bytes]:
+    if not response.streaming:
+        return response.status_code, response.content
+    stream = iter(response.streaming_content)
+    first = next(stream) + next(stream, b"")  # the headings, and the first rows
+    response.close()
+    return response.status_code, first
 
 
 @contextmanager

@@ -95,7 +95,7 @@ TABLE: dict[str, Row] = {
     "staff:card-replace": staff("cards.replace_card"),
     "staff:audit-trail": staff("cards.view_audit_trail"),
     "staff:audit-event": staff("cards.view_audit_trail"),
-    "staff:audit-csv": staff("cards.view_audit_trail"),
+    "staff:audit-csv": staff("cards.view_audit_trail", methods=POST),
     # --- staff: catalogue
     "staff:line-list": staff("cards.view_line", methods=GET),
     "staff:line-detail": staff("cards.view_line", methods=GET),

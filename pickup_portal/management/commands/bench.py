@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import PortalCommand
-from pickup_portal.bench import export, generate, lists, orders, pages, redeem
+from pickup_portal.bench import export, generate, lists, orders, pages, redeem, scale
 from pickup_portal.bench.scratch import CannotMeasure
 
 CONSENT = "--i-know-it-makes-cards-and-orders"
@@ -64,6 +64,14 @@ SCENARIOS = {
         1000,
         "orders",
     ),
+    "scale": Scenario(
+        "measures every page and the lists' filters and searches, fills the database with years of use (100 cards to a "
+        "batch, a fifth of them used), and measures again; for a scratch database that holds the demo",
+        scale.run,
+        scale.lines,
+        1_000_000,
+        "cards",
+    ),
     "lists": Scenario(
         "makes batches of 10,000 cards and compares the staff's lists before and after; for a scratch database",
         lists.run,
@@ -104,7 +112,7 @@ class Command(PortalCommand):
             if not consent:
                 raise CommandError(f"bench {what} makes cards or orders: say {CONSENT}.")
         result = self.scenario.run(self.scenario.default if n is None else n)
-        if what == "pages":
+        if what in ("pages", "scale"):
             self.wrong = pages.wrong(result)
         return result
 
