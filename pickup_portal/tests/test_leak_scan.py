@@ -173,10 +173,11 @@ def live(made: Life, quantity: int) -> tuple[Batch, list[str]]:
     number = Order.objects.latest("pk").number
     for path in ["/", "/cards/", "/cards/redeem/", "/orders/", f"/orders/{number}/"]:
         made.keep(path, member.ask(path))
-    places = ["cards/", "cards/usage/", f"cards/{batch.pk}/", f"cards/{batch.pk}/1/reveal/", "audit/", "audit/csv/"]
+    places = ["cards/", "cards/usage/", f"cards/{batch.pk}/", f"cards/{batch.pk}/1/reveal/", "audit/"]
     places += ["dashboard/", "leaks/", f"orders/{number}/", "admin/cards/card/", "admin/cards/auditevent/"]
     for path in places:
         assert made.keep(path, desk.ask(f"/staff/{path}"))[0] == 200, path
+    assert made.keep("audit csv", desk.ask("/staff/audit/csv/", list="audit"))[0] == 200
     for path in ["/healthz", "/metrics", "/nothing-here/"]:
         made.keep(path, desk.ask(path))
     return batch, codes
