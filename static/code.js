@@ -96,8 +96,10 @@
     var input = document.querySelector("input[data-code]:not([type=hidden])");
     var code = codeOfFragment();
     if (input) code = code || keptCode();
-    if (input && code) input.value = code;
-    else if (code) try { sessionStorage.setItem(KEPT, JSON.stringify({ code: code, at: Date.now() })); } catch (error) { /* typed again, then */ }
+    if (input && code) {
+      input.value = code;
+      input.focus(); // a browser may leave autofocus out where the address has a fragment
+    } else if (code) try { sessionStorage.setItem(KEPT, JSON.stringify({ code: code, at: Date.now() })); } catch (error) { /* typed again, then */ }
   }
   function codeOfFragment() {
     var code;
