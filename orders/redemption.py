@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,7 +99,7 @@ def preview(*, code: str, member: User, address: str | None = None, actor: User 
             else:
                 throttle.count_wrong(who, address)
         if card is None or not known:
-            seen.plain = True
+            seen.plain = bool(_imported_form(code))
             raise typed.refusal
         batch = card.batch
         _require_usable(card, member, timezone.now())
@@ -146,13 +147,14 @@ def redeem(
                 throttle.forget_attempt(who)
                 return order
             throttle.count_wrong(who, address)
-        seen.plain = True
+        seen.plain = bool(_imported_form(code))
         raise typed.refusal
 
 
 @dataclass
 class _Seen:
-    """The card that the code named, if any, and whether the refusal tells nothing about it."""
+    """The card that the code named, if any, and whether the refusal must tell nothing about it: the code is of a form
+    that could be guessed."""
 
     card: Card | None = None
     plain: bool = False
@@ -162,8 +164,8 @@ class _Seen:
 def _noting(who: User, address: str | None) -> Iterator[_Seen]:
     """A refused code is counted for the leak report, once whatever was written inside has been rolled back.
 
-    The plain refusal comes after a fixed time, for a guessable card that was used takes more statements to find than a
-    code that nobody has.
+    The plain refusal of a code that could be guessed comes a fixed time after the attempt began, for a card that was
+    used takes more statements to find than a code that nobody has.
     """
     seen, start = _Seen(), time.monotonic()
     try:
@@ -171,8 +173,21 @@ def _noting(who: User, address: str | None) -> Iterator[_Seen]:
     except RedemptionRefused:
         attempts.note_refusal(member=who, address=address, card=seen.card)
         if seen.plain:
-            time.sleep(max(0.0, start + settings.PLAIN_REFUSAL.total_seconds() - time.monotonic()))
+            _wait_until(start + settings.PLAIN_REFUSAL.total_seconds())
         raise
+
+
+_waits = threading.BoundedSemaphore(settings.PLAIN_REFUSALS_AT_ONCE)
+
+
+def _wait_until(end: float) -> None:
+    """Wait for that moment of the monotonic clock, but never with all threads of a web process: whoever comes while
+    half of them wait is answered at once. That takes a flood, in whose noise a millisecond cannot be told."""
+    if _waits.acquire(blocking=False):
+        try:
+            time.sleep(max(0.0, end - time.monotonic()))
+        finally:
+            _waits.release()
 
 
 @sensitive_variables("wishes", "wanted")
@@ -260,7 +275,7 @@ def _proves(card: Card, member: User, now: datetime) -> bool:
 def _imported_form(code: str) -> str:
     """The normal form of a text that looks as imported codes do, "" for any other: a matter of the text alone."""
     try:
-        canonical = codes.foreign(code)
+        canonical = codes.canonical(code)
     except codes.BadCode:
         return ""
     forms = CodeForm.objects.filter(length=len(canonical)).values_list("symbols", flat=True)

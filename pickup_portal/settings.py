@@ -311,8 +311,10 @@ THROTTLE_WINDOW = timedelta(minutes=env.int("THROTTLE_WINDOW_MINUTES", 10))
 THROTTLE_MEMBER = env.int("THROTTLE_MEMBER", 10)
 THROTTLE_ADDRESS = env.int("THROTTLE_ADDRESS", 50)
 THROTTLE_GLOBAL = env.int("THROTTLE_GLOBAL", 5000)
-# The refusal of an unknown code comes after this time, however long finding out took.
+# The refusal of a code that could be guessed comes after this time, however long finding out took; and how many threads
+# of a web process may wait for it at once (gunicorn_conf.py gives it four).
 PLAIN_REFUSAL = timedelta(milliseconds=env.int("PLAIN_REFUSAL_MS", 200))
+PLAIN_REFUSALS_AT_ONCE = env.int("PLAIN_REFUSALS_AT_ONCE", 2)
 THROTTLE_CROWDED = env.int("THROTTLE_CROWDED", 2)
 THROTTLE_WAIT = timedelta(seconds=env.int("THROTTLE_WAIT_SECONDS", 60))
 THROTTLE_LONGEST_WAIT = timedelta(hours=env.int("THROTTLE_LONGEST_WAIT_HOURS", 24))
