@@ -283,9 +283,16 @@ WHERE id = %(card)s AND status = 'unused' AND EXISTS (
 """
 _LOG_USE = """
 INSERT INTO cards_carduse (card_id, batch_id, member_id, order_number, used_at)
-VALUES (%(card)s, %(batch)s, %(member)s, %(order)s, %(at)s)
+SELECT %(card)s, %(batch)s, %(member)s, %(order)s, %(at)s
 """
 _COUNT_USE = "UPDATE cards_usecount SET used = used + 1 WHERE batch_id = %(batch)s AND slot = %(slot)s"
+# The three in one: still a statement of its own after the two that lock, so it sees card and batch as they are then.
+_USE_AND_NOTE = f"""
+WITH used AS ({_USE_CARD} RETURNING id),
+logged AS ({_LOG_USE} FROM used),
+counted AS ({_COUNT_USE} AND EXISTS (SELECT 1 FROM used))
+SELECT id FROM used
+"""  # noqa: S608 (made of the constants above)
 
 
 def lock_card(lookup: bytes) -> Card | None:
@@ -317,6 +324,9 @@ def use_card(*, card: Card, member: User, order_number: str, at: datetime) -> bo
         "slot": card.serial % USE_COUNT_SLOTS,
     }
     with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_USE_AND_NOTE, facts)
+            return bool(cursor.rowcount == 1)
         cursor.execute(_USE_CARD, facts)
         if cursor.rowcount != 1:
             return False

@@ -12,6 +12,7 @@ from datetime import UTC
 from ipaddress import ip_address
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 
 from accounts.models import User
@@ -20,6 +21,10 @@ from . import vault
 from .choices import AuditAction
 from .models import AuditEvent, Batch, Card
 
+_RECORD = """
+INSERT INTO cards_auditevent (action, actor_id, batch_id, card_id, detail, address, at, mark)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING id
+"""
 SALT = 8  # random bytes at the front of a mark: two equal events still differ
 
 
@@ -37,7 +42,11 @@ def record(
         action=action, actor=actor, batch=batch, card=card, address=address or None, detail=detail, at=timezone.now()
     )
     event.mark = mark_of(event, os.urandom(SALT))
-    event.save(force_insert=True)
+    with connection.cursor() as cursor:  # plain, since every redemption waits for it
+        at, facts = connection.ops.adapt_datetimefield_value(event.at), json.dumps(detail)
+        row = [action, event.actor_id, event.batch_id, event.card_id, facts, event.address, at, event.mark]
+        cursor.execute(_RECORD, row)
+        event.pk = cursor.fetchone()[0]
     return event
 
 

@@ -112,7 +112,7 @@ def test_disabled_before_every_statement(pool: ThreadPoolExecutor, disable: Call
         endings.append(ending)
     print("\n" + "\n".join(f"{ending:34} before {sql}" for sql, ending in endings))
     outcomes = [ending for _sql, ending in endings]
-    assert 10 < len(outcomes) < LAST - 1
+    assert 8 < len(outcomes) < LAST - 1
     turned = outcomes.index("used, disabling refused or later")
     lock = "cards_batch" if disable is Stage.disable_batch else "cards_card"
     assert turned > 0
