@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,20 +11,23 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .provisioning.registry import get_provisioner, provisioner_keys
 
+SHORTEST_LEASE = timedelta(seconds=10)
+
 
 @register
 def check_lease(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """A task must have been killed before its lease ends: else two workers call the provider for one order."""
+    """A lease is renewed every third of it; one below the task's time limit is what makes a dead worker missed soon."""
     limit = settings.CELERY_TASK_TIME_LIMIT
+    if settings.ORDER_LEASE.total_seconds() <= 0:
+        return [Error("ORDER_LEASE_SECONDS has to be above 0.", id="orders.E003")]
+    if settings.ORDER_LEASE < SHORTEST_LEASE:
+        text = f"ORDER_LEASE_SECONDS is below {SHORTEST_LEASE.seconds}: whoever is slow for a moment loses his order."
+        return [Warning(text, id="orders.W002")]
     if settings.ORDER_LEASE.total_seconds() > limit:
-        return []
-    return [
-        Error(
-            f"ORDER_LEASE_SECONDS has to be above TASK_TIME_LIMIT_SECONDS ({limit}).",
-            hint="A worker that still calls would otherwise lose its order to another.",
-            id="orders.E003",
-        )
-    ]
+        text = f"ORDER_LEASE_SECONDS is above TASK_TIME_LIMIT_SECONDS ({limit})."
+        hint = "It is renewed while a worker lives; a long one only makes members wait when a worker has died."
+        return [Warning(text, hint=hint, id="orders.W003")]
+    return []
 
 
 @register

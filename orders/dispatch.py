@@ -13,10 +13,10 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
-from . import bulkhead, fulfilment
+from . import bulkhead, closing, fulfilment, lease
 from .choices import IN_FLIGHT, OrderState
 from .fulfilment import Claim
 from .models import Order
@@ -31,7 +31,7 @@ def work(order_id: int) -> int:
         if not ours:
             return 0
         end, attempts = time.monotonic() + settings.DRAIN_TIME.total_seconds(), int(fulfilment.run(order_id))
-        while time.monotonic() < end and (claimed := claim_waiting(provider)):
+        while time.monotonic() < end and not closing.has_begun() and (claimed := claim_waiting(provider)):
             fulfilment.attempt(claimed)
             attempts += 1
         return attempts
@@ -39,36 +39,27 @@ def work(order_id: int) -> int:
 
 def due(now: datetime) -> Q:
     """Orders that wait for an attempt: their time has come and no lease runs."""
-    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-    return free & Q(state__in=IN_FLIGHT, next_attempt_at__lte=now)
+    return lease.free(now) & Q(state__in=IN_FLIGHT, next_attempt_at__lte=now)
 
 
 @transaction.atomic
 def take_due(limit: int) -> list[int]:
-    """Up to `limit` due orders of each provisioner, oldest first, put off so that the next sweep does not call them
-    again at once. Of each, so that a thousand orders of one that hangs stand in nobody's way."""
+    """Up to `limit` due orders of each provisioner, oldest first, noted as called so that the next sweep does not call
+    them again at once. Of each, so that a thousand orders of one that hangs stand in nobody's way."""
     now = timezone.now()
+    uncalled = Q(called_at__isnull=True) | Q(called_at__lte=now - settings.SWEEP_RECALL)
+    waiting = Order.objects.filter(due(now), uncalled)
     taken: list[int] = []
-    for provider in Order.objects.filter(due(now)).order_by().values_list("provider", flat=True).distinct():
-        taken += _locked(Order.objects.filter(due(now), provider=provider), limit)
-    Order.objects.filter(pk__in=taken).update(next_attempt_at=now + settings.SWEEP_RECALL)
+    for provider in waiting.order_by().values_list("provider", flat=True).distinct():
+        taken += fulfilment.unlocked(waiting.filter(provider=provider), limit).values_list("pk", flat=True)
+    Order.objects.filter(pk__in=taken).update(called_at=now)
     return taken
 
 
-@transaction.atomic
 def claim_waiting(provider: str) -> Claim | None:
-    """Claim the order of this provisioner that has waited longest: one that is due, or was never tried."""
-    now = timezone.now()
-    waiting = Q(due(now)) | Q(state=OrderState.PENDING, lease_until__isnull=True)
-    found = _locked(Order.objects.filter(waiting, provider=provider), 1)
-    return fulfilment.claim(found[0]) if found else None
-
-
-def _locked(orders: QuerySet[Order], limit: int) -> list[int]:
-    """The first of them by their time, leaving out those that another sweep is just taking."""
-    if connection.vendor == "postgresql":
-        orders = orders.select_for_update(skip_locked=True, no_key=True)
-    return list(orders.order_by("next_attempt_at").values_list("pk", flat=True)[:limit])
+    """Claim the order of this provisioner that has waited longest: one that is due, called or not, or never tried."""
+    waiting = Q(due(timezone.now())) | Q(state=OrderState.PENDING)
+    return fulfilment.claim_first(Order.objects.filter(waiting, provider=provider))
 
 
 def sweep_inline(limit: int = 1000) -> int:

@@ -36,7 +36,7 @@ def run(change_id: int) -> bool:
     """One attempt at the provider; False when it was not to be had."""
     now = timezone.now()
     taken = DomainChange.objects.filter(due(now), pk=change_id).update(
-        next_attempt_at=now + settings.ORDER_LEASE, attempts=F("attempts") + 1
+        next_attempt_at=now + settings.TASK_LEASE, attempts=F("attempts") + 1
     )
     if not taken:
         return False

@@ -1,7 +1,8 @@
 """From a pending order to an open product: claim, call outside any transaction, record.
 
 1. `claim`: one conditional update takes the lease and raises the fence; the attempt is a committed row before any call.
-2. `ensure` at the provider, under the order's key: the same key always means the same resource.
+2. `ensure` at the provider, under the order's key: the same key always means the same resource. The lease is renewed
+   meanwhile.
 3. `record`: every write carries the fence of its claim; a worker that lost its lease writes nothing.
 
 The row is the queue (`next_attempt_at`), so that retries live in no worker's memory and a lost message costs time only.
@@ -12,19 +13,20 @@ from __future__ import annotations
 
 import logging
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from cards import vault
 from cards.actions import add_months
 
-from . import notices
+from . import lease, notices
 from .backoff import pause
 from .choices import IN_FLIGHT, AttemptOutcome, NoticeKind, OrderEventKind, OrderState
 from .models import Order, OrderEvent, ProvisioningAttempt, Service
@@ -65,6 +67,14 @@ def run(order_id: int) -> bool:
 
 def attempt(claimed: Claim) -> None:
     """Call the provider, outside any transaction, and record what came of it."""
+    try:
+        _attempt(claimed)
+    except Exception:
+        _give_back(claimed)
+        raise
+
+
+def _attempt(claimed: Claim) -> None:
     if claimed.order.attempts > settings.ORDER_MAX_ATTEMPTS:  # the attempts before it ended without a record
         record_retry(claimed, AttemptOutcome.UNKNOWN, "workers died during this order")
         return
@@ -72,7 +82,9 @@ def attempt(claimed: Claim) -> None:
         provisioner, request = get_provisioner(claimed.order.provider), request_for(claimed.order)
         if claimed.ended():  # this process was stopped for so long: the order is another's, and so is the call
             return
-        record_outcome(claimed, provisioner.ensure(request))
+        with lease.kept(claimed.order):
+            outcome = provisioner.ensure(request)
+        record_outcome(claimed, outcome)
     except PermanentError as error:
         record_failed(claimed, str(error))
     except TransientError as error:
@@ -89,25 +101,53 @@ def attempt(claimed: Claim) -> None:
         record_retry(claimed, AttemptOutcome.UNKNOWN, name)
 
 
-@transaction.atomic(savepoint=False)
+def _give_back(claimed: Claim) -> None:
+    """Nothing could be recorded: free the lease, if that much is possible, so that nobody has to wait for its end."""
+    mine = Order.objects.filter(pk=claimed.order.pk, fence=claimed.fence, state=OrderState.PROVISIONING)
+    with suppress(DatabaseError):
+        connection.close_if_unusable_or_obsolete()
+        mine.update(lease_until=None, next_attempt_at=timezone.now() + pause(claimed.order.attempts))
+
+
 def claim(order_id: int) -> Claim | None:
     """Take the order's lease, unless it is final or another worker's lease still runs."""
+    return claim_first(Order.objects.filter(pk=order_id, state__in=IN_FLIGHT))
+
+
+@transaction.atomic(savepoint=False)
+def claim_first(orders: QuerySet[Order]) -> Claim | None:
+    """Take the lease of the first of these orders that is free.
+
+    A row that somebody else is just taking is passed over, not waited for: he may have been stopped in the middle.
+    """
     now = timezone.now()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-    taken = Order.objects.filter(free, pk=order_id, state__in=IN_FLIGHT).update(
+    until = now + settings.ORDER_LEASE
+    order = unlocked(orders.filter(lease.free(now)), 1).first()
+    if order is None:
+        return None
+    taken = Order.objects.filter(pk=order.pk, fence=order.fence, state__in=IN_FLIGHT).update(
         state=OrderState.PROVISIONING,
         fence=F("fence") + 1,
         attempts=F("attempts") + 1,
-        lease_until=now + settings.ORDER_LEASE,
-        next_attempt_at=now + settings.ORDER_LEASE,
+        lease_until=until,
+        next_attempt_at=until,
+        called_at=None,
     )
     if not taken:
         return None
-    order = Order.objects.get(pk=order_id)
+    order.state, order.lease_until, order.next_attempt_at = OrderState.PROVISIONING, until, until
+    order.fence, order.attempts = order.fence + 1, order.attempts + 1
     ProvisioningAttempt.objects.create(order=order, fence=order.fence, started_at=now)
     if order.fence == 1:
         OrderEvent.objects.create(order=order, kind=OrderEventKind.STARTED, at=now)
     return Claim(order, order.fence)
+
+
+def unlocked(orders: QuerySet[Order], limit: int) -> QuerySet[Order]:
+    """The first of them by their time, locked, without those that somebody else is just taking."""
+    if connection.vendor == "postgresql":
+        orders = orders.select_for_update(skip_locked=True, no_key=True)
+    return orders.order_by("next_attempt_at")[:limit]
 
 
 def request_for(order: Order) -> ProvisionRequest:

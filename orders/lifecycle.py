@@ -25,7 +25,7 @@ from accounts.models import User
 from cards import audit
 from cards.choices import AuditAction
 
-from . import bulkhead, domains, notices
+from . import bulkhead, domains, lease, notices
 from .backoff import pause
 from .choices import OrderEventKind, SeenState, ServiceState
 from .models import OrderEvent, Service
@@ -110,7 +110,10 @@ def run(service_id: int) -> bool:
         record_stuck(claimed, "workers died during this change")
         return True
     try:
-        record_done(claimed, _carry_out(get_provisioner(claimed.service.provider), claimed))
+        provisioner = get_provisioner(claimed.service.provider)
+        with lease.kept(claimed.service):
+            found = _carry_out(provisioner, claimed)
+        record_done(claimed, found)
     except PermanentError as error:
         record_stuck(claimed, str(error))
     except (ProvisionerError, ImproperlyConfigured) as error:
@@ -125,7 +128,7 @@ def run(service_id: int) -> bool:
 def claim(service_id: int) -> Claim | None:
     """Take the service's lease, unless nothing is to be done or another worker's lease still runs."""
     now = timezone.now()
-    taken = Service.objects.filter(_free(now), pk=service_id, next_attempt_at__isnull=False).update(
+    taken = Service.objects.filter(lease.free(now), pk=service_id, next_attempt_at__isnull=False).update(
         fence=F("fence") + 1,
         attempts=F("attempts") + 1,
         lease_until=now + settings.ORDER_LEASE,
@@ -214,15 +217,11 @@ def _record(claimed: Claim, kind: OrderEventKind | None = None, **changes: objec
 
 
 # --- the sweep --------------------------------------------------------------------------------------------------------
-def _free(now: datetime) -> Q:
-    return Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-
-
 @transaction.atomic
 def take_due(limit: int) -> list[int]:
     """Up to `limit` services with work to do, each put off so that the next sweep does not call it again at once."""
     now = timezone.now()
-    rows = Service.objects.filter(_free(now), next_attempt_at__lte=now).order_by("next_attempt_at")
+    rows = Service.objects.filter(lease.free(now), next_attempt_at__lte=now).order_by("next_attempt_at")
     if connection.vendor == "postgresql":
         rows = rows.select_for_update(skip_locked=True, no_key=True)
     ids = list(rows.values_list("pk", flat=True)[:limit])

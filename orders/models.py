@@ -29,7 +29,8 @@ from .choices import (
 
 
 class Order(models.Model):
-    """One redeemed card. The row is also the work queue: `next_attempt_at` says when it is due.
+    """One redeemed card. The row is also the work queue: `next_attempt_at` says when it is due, `called_at` when the
+    sweep last told a worker so.
 
     `card` is given up (NULL) when the order is cancelled and the card returned; until then the one-to-one makes a
     second order for a card impossible. `fence` grows with every claim, and every write of a worker carries it.
@@ -66,6 +67,7 @@ class Order(models.Model):
     state = models.CharField(_("state"), max_length=16, choices=OrderState, default=OrderState.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(default=timezone.now)
+    called_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
     fence = models.PositiveIntegerField(default=0)
     deadline = models.DateTimeField()

@@ -81,7 +81,7 @@ def send(notice_id: int) -> bool:
     """Mail one notice that is due; False when it was not to be had."""
     now = timezone.now()
     taken = Notice.objects.filter(pk=notice_id, next_attempt_at__lte=now).update(
-        next_attempt_at=now + settings.ORDER_LEASE, attempts=F("attempts") + 1
+        next_attempt_at=now + settings.TASK_LEASE, attempts=F("attempts") + 1
     )
     if not taken:
         return False

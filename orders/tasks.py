@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from celery import shared_task
+from celery.signals import worker_process_init, worker_shutting_down
 from django.conf import settings
 
 from accounts.wakeup import call_now
 
-from . import clean_up, dispatch, domains, lifecycle, notices, reconcile
+from . import clean_up, closing, dispatch, domains, lease, lifecycle, notices, reconcile
+
+
+@worker_process_init.connect
+def end_with_the_lease(**kwargs: object) -> None:
+    lease.process_is_ours_to_end = True
+
+
+@worker_shutting_down.connect
+def end_turns(**kwargs: object) -> None:
+    closing.begin()
 
 
 @shared_task

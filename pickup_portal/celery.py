@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from kombu.connection import Connection
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pickup_portal.settings")
 
+LONGEST_WAIT = 3  # seconds
+
+
+class PatientConnection(Connection):
+    """Looks for a lost broker every few seconds however long it is away; kombu's own pause grows to half a minute."""
+
+    def _ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        for name, value in (("interval_start", 1), ("interval_step", 1), ("interval_max", LONGEST_WAIT)):
+            kwargs[name] = min(kwargs.get(name, value), value)
+        return super()._ensure_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
 app = Celery("pickup_portal")
+app.amqp.Connection = PatientConnection
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

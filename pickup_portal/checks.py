@@ -21,6 +21,7 @@ from cards.models import AuditEvent, AuditHead, Batch
 from . import embedded
 
 KEY_BYTES = 32
+MOST_PROXIES = 4  # a CDN, a firewall, a load balancer and a web server
 _KEY_RINGS = ("CARD_MASTER_KEYS", "CARD_INDEX_KEY", "ACCESS_KEYS", "AUDIT_KEYS")
 _ONE_KEY = ("CARD_INDEX_KEY",)
 _MAKE_A_KEY = (
@@ -134,6 +135,22 @@ def check_production(**kwargs: Any) -> list[CheckMessage]:
     return found
 
 
+@register(Tags.security)
+def check_proxies(**kwargs: Any) -> list[CheckMessage]:
+    """TRUSTED_PROXIES is a number that can be true; whether it is, only the network knows."""
+    count = settings.TRUSTED_PROXIES
+    if count < 0:
+        return [Error(f"TRUSTED_PROXIES is {count}; it counts the reverse proxies in front.", id="portal.E016")]
+    if settings.PRODUCTION and count == 0 and settings.SECURE_SSL_REDIRECT:
+        text = "TRUSTED_PROXIES is 0 while pages are sent on to https: behind a proxy that speaks it they never arrive."
+        hint = "Say how many reverse proxies stand in front; without any, nobody speaks https."
+        return [Warning(text, hint=hint, id="portal.W004")]
+    if count > MOST_PROXIES:
+        text = f"TRUSTED_PROXIES is {count}: a caller who passes fewer proxies than that can invent his address."
+        return [Warning(text, hint="Count the proxies that every request passes.", id="portal.W005")]
+    return []
+
+
 @register(Tags.database)
 def check_keys_fit(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """The keys are those that this database was made with; asked with `check --database default` and at every start."""
@@ -204,6 +221,6 @@ def check_print_font(**kwargs: Any) -> list[CheckMessage]:
 
 def refuse_unfit_settings() -> None:
     """Raise ImproperlyConfigured with every error the checks above find."""
-    found = [*check_keys(), *check_choices(), *check_sign_in(), *check_production()]
+    found = [*check_keys(), *check_choices(), *check_sign_in(), *check_proxies(), *check_production()]
     if errors := [str(message.msg) for message in found if isinstance(message, Error)]:
         raise ImproperlyConfigured("The portal refuses to start. " + " ".join(errors))

@@ -228,7 +228,7 @@ def events_left_unsealed() -> Breaches:
 
 def overdue_unattended() -> Breaches:
     """Past its deadline the sweep hands an order to staff; one lease and a few sweeps later nothing is left."""
-    late = timezone.now() - settings.ORDER_LEASE - 5 * settings.SWEEP_INTERVAL - timedelta(minutes=1)
+    late = timezone.now() - settings.TASK_LEASE - 5 * settings.SWEEP_INTERVAL - timedelta(minutes=1)
     return Order.objects.filter(state__in=IN_FLIGHT, deadline__lt=late).order_by("pk")
 
 
@@ -239,7 +239,7 @@ def service_outlived() -> Breaches:
 
 
 def decision_left() -> Breaches:
-    late = timezone.now() - UNATTENDED - settings.ORDER_LEASE - settings.ORDER_BACKOFF_CAP
+    late = timezone.now() - UNATTENDED - settings.TASK_LEASE - settings.ORDER_BACKOFF_CAP
     return Service.objects.filter(next_attempt_at__lt=late).order_by("pk")
 
 

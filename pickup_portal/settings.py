@@ -135,10 +135,19 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 60)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    _options = DATABASES["default"].setdefault("OPTIONS", {})
+    # A server that went away without a word is missed in seconds, not in the system's two hours.
+    for _name, _value in {
+        "connect_timeout": 10,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 15_000,
+    }.items():
+        _options.setdefault(_name, _value)
     # A process that froze inside a transaction holds its locks until it wakes, unless the server ends its session.
-    if idle_seconds := env.int("IDLE_IN_TRANSACTION_SECONDS", 60):
-        options = DATABASES["default"].setdefault("OPTIONS", {})
-        options.setdefault("options", f"-c idle_in_transaction_session_timeout={idle_seconds}s")
+    if idle_seconds := env.int("IDLE_IN_TRANSACTION_SECONDS", 30):
+        _options.setdefault("options", f"-c idle_in_transaction_session_timeout={idle_seconds}s")
 
 # The cache holds only conveniences (sign-in rate limits); losing it loses nothing. In the database by default, so
 # that the pages need no broker.
@@ -149,8 +158,11 @@ SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", 14 * 24 * 3600)
 # --- Celery: the wake-up call; the rows are the queue -----------------------------------------------------------
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", f"redis+socket://{embedded.broker_socket(DATA_DIR)}?virtual_host=0")
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
+CELERY_TASK_TIME_LIMIT = env.int("TASK_TIME_LIMIT_SECONDS", 120)
+CELERY_TASK_SOFT_TIME_LIMIT = CELERY_TASK_TIME_LIMIT * 5 // 6
+CELERY_VISIBILITY_TIMEOUT = 5 * CELERY_TASK_TIME_LIMIT  # nobody else gets a message while its task may run
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 600,
+    "visibility_timeout": CELERY_VISIBILITY_TIMEOUT,
     "socket_timeout": 1.5,  # above the 1 s of kombu's BRPOP
     "socket_connect_timeout": 1.5,
     "unacked_restore_throttle": 1,
@@ -160,7 +172,6 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_step": 0.1,
     "interval_max": 0.1,
 }
-CELERY_VISIBILITY_TIMEOUT = 600
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_PUBLISH_RETRY = False
@@ -170,8 +181,6 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", 4)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_TASK_TIME_LIMIT = env.int("TASK_TIME_LIMIT_SECONDS", 120)  # below ORDER_LEASE; a check sees to it
-CELERY_TASK_SOFT_TIME_LIMIT = CELERY_TASK_TIME_LIMIT * 5 // 6
 CELERY_TASK_DEFAULT_QUEUE = "portal"
 CELERY_TIMEZONE = "UTC"
 
@@ -199,7 +208,9 @@ if not PROVISIONERS and env.str("PROVISIONERS_FILE", ""):
     PROVISIONERS = json.loads(Path(env.str("PROVISIONERS_FILE")).read_text())
 PROVISIONERS = PROVISIONERS or _default_provisioners
 SIMULATOR_LEDGER = env.str("SIMULATOR_LEDGER", str(DATA_DIR / "simulator.sqlite3"))
-ORDER_LEASE = timedelta(seconds=env.int("ORDER_LEASE_SECONDS", 150))
+# Renewed while the worker lives (orders/lease.py). What is not renewed is another's once its task was surely killed.
+ORDER_LEASE = timedelta(seconds=env.int("ORDER_LEASE_SECONDS", 30))
+TASK_LEASE = timedelta(seconds=CELERY_TASK_TIME_LIMIT + 30)
 ORDER_MAX_ATTEMPTS = env.int("ORDER_MAX_ATTEMPTS", 12)
 ORDER_BACKOFF_BASE = timedelta(seconds=env.int("ORDER_BACKOFF_SECONDS", 5))
 ORDER_BACKOFF_CAP = timedelta(seconds=env.int("ORDER_BACKOFF_CAP_SECONDS", 600))

@@ -121,8 +121,10 @@ def test_a_sweep_calls_a_few_of_each_and_the_ones_that_hang_crowd_nobody_out(
 
 def test_the_settings_are_checked(settings: Settings) -> None:
     assert check_lease(None) == check_places(None) == []
-    settings.ORDER_LEASE = timezone.timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT)
-    assert [error.id for error in check_lease(None)] == ["orders.E003"]
+    limit = settings.CELERY_TASK_TIME_LIMIT
+    for seconds, expected in ((0, "orders.E003"), (9, "orders.W002"), (limit + 1, "orders.W003")):
+        settings.ORDER_LEASE = timezone.timedelta(seconds=seconds)
+        assert [message.id for message in check_lease(None)] == [expected]
     settings.PROVISIONERS = {"a": {}, "b": {}}
     settings.PROVISIONER_PLACES = settings.CELERY_WORKER_CONCURRENCY
     assert [warning.id for warning in check_places(None)] == ["orders.W001"]

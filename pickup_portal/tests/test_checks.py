@@ -18,6 +18,7 @@ from pickup_portal.checks import (
     check_choices,
     check_keys,
     check_production,
+    check_proxies,
     check_sign_in,
     refuse_unfit_settings,
 )
@@ -94,6 +95,19 @@ def test_production_warns_of_the_simulator(production: Settings) -> None:
     refuse_unfit_settings()
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"), [(-1, ["portal.E016"]), (0, ["portal.W004"]), (1, []), (4, []), (5, ["portal.W005"])]
+)
+def test_the_number_of_proxies_is_plausible(production: Settings, count: int, expected: list[str]) -> None:
+    production.TRUSTED_PROXIES, production.SECURE_SSL_REDIRECT = count, True
+    assert ids(check_proxies()) == expected
+
+
+def test_without_a_redirect_no_proxy_is_missed(production: Settings) -> None:
+    production.TRUSTED_PROXIES, production.SECURE_SSL_REDIRECT = 0, False
+    assert check_proxies() == []
+
+
 def test_development_accepts_the_embedded_default(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")
     settings.CARD_MASTER_KEYS = a_key("embedded1")
@@ -150,6 +164,7 @@ def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) 
         ACCESS_KEYS=a_key(),
         AUDIT_KEYS=a_key(),
         ALLOWED_HOSTS="cards.example.com",
+        TRUSTED_PROXIES="1",
         DATABASE_URL="postgres://portal:secret@127.0.0.1:1/portal",
         CELERY_BROKER_URL="redis://127.0.0.1:1/0",
         PROVISIONERS=json.dumps({"hk": {"BACKEND": WEBHOOK, "OPTIONS": {"url": "https://hk.example.com", **secret}}}),
