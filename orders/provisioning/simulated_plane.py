@@ -7,8 +7,10 @@ other way round, so tests can compare the two. It keeps no password.
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +81,40 @@ class Call:
     verb: str
     at: float
     result: str
+
+
+class _LastConnection(threading.local):
+    """Opening and closing the file takes longer than a request to it; never shared with a thread or a forked child."""
+
+    def __init__(self) -> None:
+        self.opened: tuple[int, Path, int] | None = None  # by which process, which file, which inode
+        self.inherited: list[sqlite3.Connection] = []  # the parent's, which a child must not even close
+
+    def fits(self, path: Path) -> bool:
+        return self.opened is not None and self.opened == self._identity(path)
+
+    def replace(self, db: sqlite3.Connection, path: Path) -> None:
+        self._drop()
+        self.db, self.opened = db, self._identity(path)
+
+    def _drop(self) -> None:
+        if self.opened and self.opened[0] == os.getpid():
+            self.db.close()
+        elif self.opened:
+            self.inherited.append(self.db)
+
+    def __del__(self) -> None:
+        self._drop()
+
+    @staticmethod
+    def _identity(path: Path) -> tuple[int, Path, int]:
+        try:
+            return os.getpid(), path, path.stat().st_ino
+        except OSError:
+            return os.getpid(), path, 0
+
+
+_last = _LastConnection()
 
 
 class SimulatedPlane:
@@ -162,6 +198,8 @@ class SimulatedPlane:
             return changed.rowcount == 1
 
     def take_fault(self, verb: str, key: str) -> Fault | None:
+        if not self._any_fault():
+            return None
         with self._transaction() as db:
             row = db.execute(
                 "SELECT * FROM faults WHERE times != 0 AND verb = ? AND (key IS NULL OR key = ?)"
@@ -172,6 +210,12 @@ class SimulatedPlane:
                 return None
             db.execute("UPDATE faults SET times = times - 1 WHERE id = ? AND times > 0", [row["id"]])
             return Fault(row["fault"], row["seconds"])
+
+    def _any_fault(self) -> bool:
+        try:
+            return self._connection().execute("SELECT 1 FROM faults WHERE times != 0 LIMIT 1").fetchone() is not None
+        except (sqlite3.Error, OSError) as error:
+            raise Unreachable(str(error)) from error
 
     def log(self, verb: str, key: str, result: str) -> None:
         with self._transaction() as db:
@@ -235,32 +279,30 @@ class SimulatedPlane:
     # --- the file -----------------------------------------------------------------------------------------------
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        # A connection per request: nothing to share between forked workers, and a kill -9 leaves nothing behind.
         try:
-            with self._connection() as db:
-                db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield db
-                except BaseException:
-                    db.execute("ROLLBACK")
-                    raise
-                db.execute("COMMIT")
+            db = self._connection()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             raise Unreachable(str(error)) from error
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.path, timeout=20, isolation_level=None)
-        try:
+    def _connection(self) -> sqlite3.Connection:
+        """This thread's connection, left open after its last request if that was to the same file."""
+        if not _last.fits(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            db = sqlite3.connect(self.path, timeout=20, isolation_level=None, check_same_thread=False)
+            _last.replace(db, self.path)
             db.row_factory = sqlite3.Row
             if not db.execute("PRAGMA user_version").fetchone()[0]:
                 self._set_up(db)
             # A killed process loses nothing; only a power cut may lose the last moments of a simulation.
             db.execute("PRAGMA synchronous = NORMAL")
-            yield db
-        finally:
-            db.close()
+        return _last.db
 
     @staticmethod
     def _set_up(db: sqlite3.Connection) -> None:
