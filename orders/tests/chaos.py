@@ -107,7 +107,7 @@ print(json.dumps({"sessions": sessions, "codes": codes, "image": image.pk}))
 CARELESS = """
 import sys, django
 django.setup()
-from orders import fulfilment
+from orders import fulfilment, lease
 from orders.models import Order
 
 def close(claimed, outcome, error="", **changes):
@@ -115,6 +115,7 @@ def close(claimed, outcome, error="", **changes):
 
 fulfilment._close = close
 fulfilment.Claim.ended = lambda claimed: False
+lease.renew = lambda row: True
 from pickup_portal.celery import app
 app.worker_main(sys.argv[1:])
 """
@@ -138,6 +139,8 @@ class Portal:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
     extra: dict[str, dict[str, str]] = field(default_factory=dict)
+    ended: Counter[str] = field(default_factory=Counter)  # by themselves
+    hands: threading.RLock = field(default_factory=threading.RLock)  # of whoever starts and stops processes
 
     def __post_init__(self) -> None:
         self.web_port, self.provider_port = free_port(), free_port()
@@ -147,6 +150,7 @@ class Portal:
         self.env["CELERY_BROKER_URL"] = f"redis+socket://{self.broker_socket}?virtual_host=0"
         self.env["PROVISIONERS"] = json.dumps({"chaos": self.provisioner()})
         self.log = (self.home / "chaos.log").open("ab")
+        self.over = threading.Event()
 
     def provisioner(self) -> dict[str, Any]:
         careless = "--deaf" in self.provider_options
@@ -195,15 +199,36 @@ class Portal:
         )
 
     def stop(self, name: str) -> None:
-        end(self.running.pop(name))
+        with self.hands:
+            end(self.running.pop(name))
+
+    def ask_to_end(self, name: str) -> float:
+        """SIGTERM, and how many seconds it took."""
+        start = time.monotonic()
+        with self.hands:
+            process = self.running.pop(name)
+        process.terminate()
+        process.wait(60)
+        return time.monotonic() - start
+
+    def supervise(self) -> None:
+        """Start again what ends by itself, as `serve` would."""
+        while not self.over.wait(0.3):
+            with self.hands:
+                for name, process in list(self.running.items()):
+                    if process.poll() is not None:
+                        self.ended[name] += 1
+                        self.start(name)
 
     def start_all(self, *, beat: bool = True) -> None:
         for name in ("broker", "provider", "web", "worker-1", "worker-2", *(["beat"] if beat else [])):
             self.start(name)
         _wait_for(self.broker_socket, self.running["broker"], self.home / "chaos.log")
         self.wait_for_web()
+        threading.Thread(target=self.supervise, daemon=True).start()
 
     def stop_all(self) -> None:
+        self.over.set()
         for name in list(self.running):
             self.stop(name)
 
@@ -230,10 +255,11 @@ class Portal:
                 self.lab.postgres.start()
             case _:
                 name = f"worker-{rng.randint(1, 2)}" if how == "worker" else how
-                if name in self.running:
-                    self.stop(name)
-                    self.broker_socket.unlink(missing_ok=True) if name == "broker" else None
-                    self.start(name)
+                with self.hands:
+                    if name in self.running:
+                        self.stop(name)
+                        self.broker_socket.unlink(missing_ok=True) if name == "broker" else None
+                        self.start(name)
         kill.back = time.time()
         self.kills.append(kill)
 
@@ -383,7 +409,7 @@ class Verdict:
     final: int
     active: int
     absorbed: int
-    recovery: list[float]  # from the end of a killed attempt's lease to the next attempt, in seconds
+    recovery: list[float]  # from the kill that cut an attempt off to the next attempt, in seconds
 
     def clean(self) -> bool:
         return not (self.lost or self.doubled or self.orphans or self.missing)
@@ -423,9 +449,14 @@ def absorbed(portal: Portal) -> int:
 
 
 def recovery(portal: Portal) -> list[float]:
+    """From the first kill after an attempt began that has no end, to the order's next attempt: rather too long."""
     rows = portal.ask(
-        "SELECT extract(epoch FROM b.started_at - a.started_at) FROM orders_provisioningattempt a"
+        "SELECT extract(epoch FROM a.started_at), extract(epoch FROM b.started_at) FROM orders_provisioningattempt a"
         " JOIN orders_provisioningattempt b ON b.order_id = a.order_id AND b.fence = a.fence + 1"
         " WHERE a.finished_at IS NULL"
     )
-    return sorted(float(seconds) - LEASE for (seconds,) in rows)
+    kills = [kill.at for kill in portal.kills]
+    return sorted(
+        float(again) - min([at for at in kills if at > float(began) - 0.5], default=float(began))
+        for began, again in rows
+    )

@@ -34,7 +34,7 @@ from pickup_portal.lifeline import die_with_parent
 
 from .scratch import CannotMeasure, needs_simulator, scratch_batch, scratch_members
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
 WORKERS = (1, 2)
 
 

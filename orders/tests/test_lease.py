@@ -1,0 +1,212 @@
+"""A lease is renewed while its worker lives, given up when nothing can be recorded, and never waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import psycopg2
+import pytest
+from django.db import OperationalError, connection, connections
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.tests.factories import UserFactory
+from cards.tests.factories import make_batch
+from orders import closing, dispatch, fulfilment, lease, tasks
+from orders.choices import AttemptOutcome, OrderState
+from orders.models import Order, OrderEvent, Service
+from orders.provisioning.simulator import Simulator, SimulatorProvisioner
+
+from .cast import place_order
+from .simulated import plane  # noqa: F401  (a fixture)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def orders(plane: Simulator, settings: Settings, tmp_path: os.PathLike[str]) -> list[Order]:  # noqa: F811
+    settings.PLACES_DIR = settings.DATA_DIR.__class__(tmp_path) / "places"
+    _batch, codes = make_batch(product_type="virtual_host", quantity=3)
+    member = UserFactory.create()
+    return [place_order(code=code, member=member) for code in codes]
+
+
+def held_until(order: Order) -> timezone.datetime:
+    until = Order.objects.values_list("lease_until", flat=True).get(pk=order.pk)
+    assert until is not None
+    return until
+
+
+@pytest.fixture
+def long_call(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Makes every call to the provider last until that has been done."""
+
+    def last(until: Callable[[], object]) -> None:
+        real = SimulatorProvisioner.ensure
+
+        def ensure(self: SimulatorProvisioner, request: fulfilment.ProvisionRequest) -> fulfilment.Outcome:
+            until()
+            return real(self, request)
+
+        monkeypatch.setattr(SimulatorProvisioner, "ensure", ensure)
+
+    return last
+
+
+def test_a_call_may_last_longer_than_the_lease(
+    orders: list[Order], settings: Settings, long_call: Callable[[Callable[[], object]], None]
+) -> None:
+    settings.ORDER_LEASE = timedelta(seconds=1.5)
+
+    def outlast_the_first_lease() -> None:
+        first = held_until(orders[0])
+        while timezone.now() <= first or held_until(orders[0]) <= first:
+            time.sleep(0.02)  # the keeper's thread is what we wait for
+        assert fulfilment.claim(orders[0].pk) is None, "nobody else may have it"
+
+    long_call(outlast_the_first_lease)
+    assert fulfilment.run(orders[0].pk)
+    orders[0].refresh_from_db()
+    assert (orders[0].state, orders[0].fence) == (OrderState.ACTIVE, 1)
+
+
+def test_no_lease_is_renewed_for_longer_than_a_task_may_last(orders: list[Order], settings: Settings) -> None:
+    """Negative: a call that hangs for ever, in a process that nobody ends, does not keep the order for ever."""
+    settings.ORDER_LEASE, settings.CELERY_TASK_TIME_LIMIT = timedelta(seconds=0.3), 0
+    claimed = fulfilment.claim(orders[0].pk)
+    assert claimed
+    before = held_until(orders[0])
+    keeper = threading.Thread(target=lease._keep, args=(claimed.order, threading.Event()))
+    keeper.start()
+    keeper.join(30)
+    assert not keeper.is_alive()
+    assert held_until(orders[0]) == before
+
+
+@pytest.mark.parametrize("taken_by", ["the clock", "another worker"])
+def test_what_ended_is_not_renewed(orders: list[Order], taken_by: str) -> None:
+    claimed = fulfilment.claim(orders[0].pk)
+    assert claimed
+    assert lease.renew(claimed.order)
+    Order.objects.filter(pk=orders[0].pk).update(lease_until=timezone.now())
+    if taken_by == "another worker":
+        assert fulfilment.claim(orders[0].pk)
+    before = held_until(orders[0])
+    assert lease.renew(claimed.order) is False
+    assert held_until(orders[0]) == before
+
+
+def test_a_database_that_does_not_answer_is_asked_again_until_the_lease_ends(
+    orders: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = fulfilment.claim(orders[0].pk)
+    assert claimed
+    assert claimed.order.lease_until
+
+    def away(*args: object, **kwargs: object) -> int:
+        raise OperationalError
+
+    monkeypatch.setattr("django.db.models.query.QuerySet.update", away)
+    assert lease.renew(claimed.order)
+    monkeypatch.setattr(lease.timezone, "now", lambda end=claimed.order.lease_until: end)
+    assert lease.renew(claimed.order) is False
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_worker_process_ends_with_its_lease(orders: list[Order], settings: Settings, ours: bool) -> None:
+    """And only a worker's: the process of a command goes on, and its fence keeps it from writing."""
+    settings.ORDER_LEASE = timedelta(seconds=0.2)
+    claimed = fulfilment.claim(orders[0].pk)
+    assert claimed
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            if ours:
+                tasks.end_with_the_lease()
+            Order.objects.update(lease_until=timezone.now())
+            with lease.kept(claimed.order):
+                time.sleep(1 if not ours else 60)  # the call; the signal ends it
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert (os.WTERMSIG(status) == signal.SIGKILL) if ours else (status == 0)
+
+
+def test_what_cannot_be_recorded_gives_its_lease_back(
+    orders: list[Order],
+    plane: Simulator,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The timeline's table fails for a moment: the order goes on after its pause, not after the lease."""
+    real = OrderEvent.objects.create
+
+    def fails(**fields: object) -> OrderEvent:
+        if fields["kind"] == "started":
+            return real(**fields)
+        raise OperationalError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OrderEvent.objects, "create", fails)
+        with pytest.raises(OperationalError):
+            fulfilment.run(orders[0].pk)
+    orders[0].refresh_from_db()
+    assert (orders[0].state, orders[0].lease_until, orders[0].attempts) == (OrderState.PROVISIONING, None, 1)
+    assert orders[0].next_attempt_at < timezone.now() + timedelta(seconds=10)
+    assert fulfilment.run(orders[0].pk)
+    assert (Service.objects.count(), len(plane.resources())) == (1, 1)
+    outcomes = orders[0].provisioning_attempts.order_by("id").values_list("outcome", flat=True)
+    assert list(outcomes) == [AttemptOutcome.STARTED, AttemptOutcome.READY]
+
+
+@pytest.fixture
+def row_lock() -> Iterator[Callable[[Order], None]]:
+    """Somebody stopped in the middle of a transaction that holds the order's row."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no row locks")
+    other = psycopg2.connect(**{**connection.get_connection_params(), "cursor_factory": None})
+
+    def lock(order: Order) -> None:
+        other.cursor().execute("SELECT 1 FROM orders_order WHERE id = %s FOR NO KEY UPDATE", [order.pk])
+
+    yield lock
+    other.close()
+
+
+def test_a_claim_waits_for_nobody(orders: list[Order], row_lock: Callable[[Order], None]) -> None:
+    row_lock(orders[0])
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '1s'")  # waiting would be an error
+    assert fulfilment.claim(orders[0].pk) is None
+    assert dispatch.work(orders[0].pk) == 2, "the others are opened all the same"
+    with pytest.raises(OperationalError):  # the negative control: a plain update does wait
+        Order.objects.filter(pk=orders[0].pk).update(attempts=0)
+    connection.close()
+
+
+def test_a_worker_that_is_to_end_takes_up_no_further_order(
+    orders: list[Order], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "_begun", bytearray(1))
+    tasks.end_turns()
+    assert dispatch.work(orders[0].pk) == 1
+    monkeypatch.setattr(closing, "_begun", bytearray(1))
+    assert dispatch.work(orders[1].pk) == 2
+
+
+def test_an_order_that_was_called_keeps_its_place(orders: list[Order]) -> None:
+    """Whoever has a place takes it up though its own message found none."""
+    long_ago = timezone.now() - timedelta(minutes=1)
+    Order.objects.filter(pk=orders[0].pk).update(
+        state=OrderState.PROVISIONING, fence=1, lease_until=long_ago, next_attempt_at=long_ago
+    )
+    assert dispatch.take_due(10) == [orders[0].pk]
+    assert dispatch.take_due(10) == [], "not called again at once"
+    assert dispatch.work(orders[1].pk) == 3
+    assert set(Order.objects.values_list("state", "called_at")) == {(OrderState.ACTIVE, None)}
