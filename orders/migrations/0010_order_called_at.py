@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('orders', '0008_timeline_append_only'),
+        ('orders', '0009_list_days'),
     ]
 
     operations = [
