@@ -257,7 +257,7 @@ def _switch_card(
     if not Card.objects.filter(~replaced, pk=card.pk, status=before).update(status=after):
         card.refresh_from_db()
         if card.status == CardStatus.USED:
-            raise UsedCardStays
+            raise UsedCardStays(enable=after == CardStatus.UNUSED)
         raise AlreadyReplaced if Replacement.objects.filter(old=card).exists() else NothingToChange
     card.status = after
     audit.record(action, actor=actor, batch=card.batch, card=card, address=address, reason=reason, serial=card.serial)

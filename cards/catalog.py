@@ -45,7 +45,9 @@ class VirtualHostSpec(SpecForm):
 
 
 class BareMetalSpec(SpecForm):
-    server_model = forms.CharField(label=_("Server model"), max_length=100)
+    server_model = forms.CharField(
+        label=_("Server model"), max_length=100, help_text=_("Choose the line first: its models are offered then.")
+    )
     cpu = forms.CharField(label=_("CPU"), max_length=100)
     memory_gb = whole(_("Memory (GB)"), 1, 8192, 64)
     disks = forms.CharField(label=_("Disks"), max_length=200)

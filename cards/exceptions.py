@@ -26,7 +26,15 @@ class NotWhole(CardError):
 
 
 class UsedCardStays(CardError):
+    """Neither disabled nor enabled; `enable` says which was asked."""
+
+    def __init__(self, *, enable: bool = False) -> None:
+        self.enable = enable
+        super().__init__()
+
     def __str__(self) -> str:
+        if self.enable:
+            return _("This card has been used. It can never be used again, so there is nothing to enable.")
         return _("This card has been used. A used card cannot be disabled.")
 
 

@@ -146,7 +146,7 @@ class BatchForm(forms.Form):
 
     request_token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
     name = forms.CharField(label=_("Card name"), max_length=100)
-    line = LineChoice(Line.objects.none(), label=_("Line"), empty_label=None)
+    line = LineChoice(Line.objects.none(), label=_("Line"), empty_label=_("Please choose"))
     term_months = forms.IntegerField(
         label=_("Term (months)"),
         min_value=1,

@@ -50,6 +50,12 @@ class Stock:
     others: int = 0
 
 
+def left_of(batch: Batch) -> int:
+    """How many issued cards of the batch are neither used nor disabled by themselves; needs `with_used`."""
+    disabled = DisabledCount.objects.filter(batch=batch).values_list("cards", flat=True).first() or 0
+    return max(batch.issued - batch.used_cards - disabled, 0)
+
+
 def stock(now: datetime) -> Stock:
     """How many cards there are, what became of them, and what the usable ones are worth, by month of expiry."""
     found = Stock(Tally(), defaultdict(Tally), defaultdict(Decimal), defaultdict(int), defaultdict(int))

@@ -79,17 +79,20 @@ class ExtendServiceForm(DeedForm):
     field_order = ["last_day", "reason"]
 
 
+SETTLED = [
+    ("closed", _("Otherwise: nothing is opened, the card stays used")),
+    ("refund", _("Otherwise, and the Windows surcharge goes back to the member")),
+    ("opened", _("The product was opened by hand at the provisioner")),
+]
+
+
 class SettleForm(StepUpForm):
     """How an order that got stuck was settled past the portal."""
 
     how = forms.ChoiceField(
         label=_("How was it settled?"),
         widget=forms.RadioSelect,
-        choices=[
-            ("closed", _("Otherwise: nothing is opened, the card stays used")),
-            ("refund", _("Otherwise, and the Windows surcharge goes back to the member")),
-            ("opened", _("The product was opened by hand at the provisioner")),
-        ],
+        choices=SETTLED,
     )
     external_id = forms.CharField(
         label=_("ID at the provisioner"),
@@ -98,6 +101,13 @@ class SettleForm(StepUpForm):
         help_text=_("For a product opened by hand."),
     )
     reason = forms.CharField(label=_("Note"), max_length=200, help_text=_("Kept in the order's timeline."))
+
+    def __init__(self, *args: Any, surcharge: Decimal, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        how = self.fields["how"]
+        assert isinstance(how, forms.ChoiceField)  # noqa: S101 - tells mypy what the class body says
+        if not surcharge:
+            how.choices = [choice for choice in SETTLED if choice[0] != "refund"]
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data

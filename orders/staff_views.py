@@ -174,7 +174,7 @@ def settle(request: StaffRequest, number: str) -> HttpResponseBase:
     if order.state not in STUCK:
         messages.error(request, _("Only an order that failed or needs attention can be settled by hand."))
         return redirect(page)
-    form = SettleForm(request.POST or None, request=request)
+    form = SettleForm(request.POST or None, request=request, surcharge=order.surcharge)
     says = [
         _("Order %(number)s, %(name)s, member %(member)s.")
         % {"number": number, "name": order.product_name, "member": order.member.username},

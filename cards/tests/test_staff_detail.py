@@ -60,7 +60,7 @@ def test_cards_with_their_users_and_operations(client: Client) -> None:
     assert headings == ["Serial", "Card", "Status", "Member ID", "Picked up at", "Operations"]
     last4 = [code[-4:] for code in codes]
     assert rows[0] == ["1", f"••••• {last4[0]}", "Unused", "—", "—", "Disable"]
-    assert [*rows[1][:4], rows[1][5]] == ["2", f"••••• {used.last4}", "Used", "M-77", "Details"]
+    assert [*rows[1][:4], rows[1][5]] == ["2", f"••••• {used.last4}", "Used", f"M-77 {member.username}", "Details"]
     assert rows[2] == ["3", f"••••• {last4[2]}", "Disabled", "—", "—", "Enable"]
     assert reverse("staff-orders:detail", args=["R20261123"]) in response.content.decode()
 

@@ -18,11 +18,12 @@ from accounts.models import User
 from accounts.paging import KeysetPage
 
 from .. import catalog
-from ..choices import BatchShown, BatchStatus
+from ..choices import BatchShown, BatchStatus, CardStatus
 from ..forms import BatchFilter, CardFilter, id_in
 from ..generation import pace_of
 from ..list_pages import Sorting, csv_of, in_days, moment
 from ..models import Batch, BatchQuerySet, Card
+from ..statistics import left_of
 from .access import StaffRequest, staff_view
 from .finding import rows_of
 
@@ -113,8 +114,11 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
     chosen = {name: value for name, value in form.cleaned_data.items() if value}
     cards = Card.objects.filter(batch=batch, **chosen).select_related("used_by").defer("sealed", "lookup")
     page = KeysetPage(cards, request, size=CARDS_A_PAGE, key="serial", ascending=True)
+    left = left_of(batch)
     context = {
         "batch": batch,
+        "left": left,
+        "worth": left * batch.reference_price,
         "description": catalog.describe(batch.product_type, batch.spec),
         "waiting_cards": batch.quantity - batch.generated,
         "waiting_worth": (batch.quantity - batch.generated) * batch.reference_price,
@@ -124,6 +128,8 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
         "form": form,
         "page": page,
         "rows": rows_of(list(page)),
+        "selectable": request.user.has_perm("cards.disable_batch")
+        and any(card.status == CardStatus.UNUSED for card in page),
         "narrowed": bool(chosen),
         "pace": pace_of(batch),
         "expired": batch.shown == BatchShown.EXPIRED,

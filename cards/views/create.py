@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -35,8 +36,11 @@ def batch_add_type(request: StaffRequest, product_type: str) -> HttpResponseBase
     if request.method != "POST":
         if model := _model(request, product):
             return _form_page(request, product, *_like(model, product))
-        line = catalog.lines_offering(product.type).first()
-        return _form_page(request, product, BatchForm(product=product), product.spec_form(line=line))
+        lines = catalog.lines_offering(product.type)[:2]
+        line = lines[0] if len(lines) == 1 else None  # of several, none is chosen for the person
+        return _form_page(
+            request, product, BatchForm(initial={"line": line}, product=product), product.spec_form(line=line)
+        )
     if "calculate" in request.POST:  # without JavaScript: the same page with the price, nothing is checked yet
         form = BatchForm(initial=request.POST.dict(), product=product)
         return _form_page(request, product, form, _spec_as_typed(request, product))
@@ -135,11 +139,24 @@ def _price_typed(request: StaffRequest, product: Product) -> dict[str, Any]:
     spec_form = product.spec_form(request.POST, line=line)
     if not spec_form.is_valid():
         return {}
+    quote = pricing.quote(line, product.type, spec_form.spec(), term)
     return {
-        "quote": pricing.quote(line, product.type, spec_form.spec(), term),
+        "quote": quote,
+        "together": _together(request, product, quote.total),
         "surcharge": pricing.windows_surcharge(line, term),
         "windows_policy": request.POST.get("windows_policy", ""),
     }
+
+
+def _together(request: StaffRequest, product: Product, computed: Decimal) -> dict[str, Any]:
+    """How many cards are typed and what they are worth together, at the typed price where there is one."""
+    form = BatchForm(request.POST, product=product)
+    form.is_valid()
+    cards, typed = form.cleaned_data.get("quantity"), form.cleaned_data.get("reference_price")
+    if not cards or "reference_price" in form.errors:
+        return {}
+    each = computed if typed is None else typed
+    return {"cards": cards, "each": each, "worth": cards * each}
 
 
 def _create(request: StaffRequest, product: Product, form: BatchForm, spec_form: SpecForm) -> Batch:

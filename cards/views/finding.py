@@ -20,9 +20,11 @@ def card_find(request: StaffRequest) -> HttpResponseBase:
     form = FindForm(request.POST or None)
     context: dict[str, object] = {"form": form}
     if request.method == "POST" and form.is_valid():
-        found = finding.find_cards(form.cleaned_data["q"])
+        text = form.cleaned_data["q"]
+        found = finding.find_cards(text)
         form = FindForm()  # what was typed may be a code: it is not written into the page again
-        context = {"form": form, "found": found, "rows": rows_of(found.cards)}
+        alone = text.isascii() and text.isdigit() and len(text) < 10
+        context = {"form": form, "found": found, "rows": rows_of(found.cards), "number_alone": alone}
     return render(request, "staff/card_find.html", context)
 
 

@@ -6,13 +6,15 @@ from django.contrib import messages
 from django.db.models import Count
 from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from accounts.address import client_address
 
 from .. import actions
 from ..choices import CardStatus
-from ..exceptions import CardError
+from ..exceptions import CardError, UsedCardStays
 from ..forms import ReasonForm
 from ..models import Batch, Card
 from .access import StaffRequest, staff_view
@@ -35,7 +37,8 @@ def batch_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpRespon
         except CardError as error:
             messages.error(request, str(error))
         else:
-            messages.success(request, done % {"number": batch.number})
+            undo = reverse("staff:batch-enable", args=[pk]) if disable else ""
+            messages.success(request, _with_undo(done % {"number": batch.number}, undo))
         return redirect("staff:batch-detail", pk=pk)
     counts = _counts(batch)
     context = {
@@ -50,6 +53,11 @@ def batch_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpRespon
     return render(request, "staff/batch_switch.html", context)
 
 
+def _with_undo(done: str, undo: str) -> str:
+    """What was done and, beside it, the way back."""
+    return format_html('{} <a href="{}">{}</a>', done, undo, _("Enable again")) if undo else done
+
+
 def _counts(batch: Batch) -> dict[str, int]:
     """How many cards of the batch are in each status; those still to be generated count as unused."""
     rows = Card.objects.filter(batch=batch).order_by().values_list("status").annotate(n=Count("pk"))
@@ -61,6 +69,10 @@ def _counts(batch: Batch) -> dict[str, int]:
 @staff_view("cards.disable_batch")
 def card_switch(request: StaffRequest, pk: int, serial: int, *, disable: bool) -> HttpResponseBase:
     card = get_object_or_404(Card.objects.select_related("batch"), batch_id=pk, serial=serial)
+    its_page = f"{reverse('staff:batch-detail', args=[pk])}?serial={serial}"
+    if request.method != "POST" and card.status == CardStatus.USED:
+        messages.info(request, str(UsedCardStays(enable=not disable)))
+        return redirect(its_page)
     form = ReasonForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         act = actions.disable_card if disable else actions.enable_card
@@ -75,8 +87,9 @@ def card_switch(request: StaffRequest, pk: int, serial: int, *, disable: bool) -
         except CardError as error:
             messages.error(request, str(error))
         else:
-            messages.success(request, done % {"serial": card.serial})
-        return redirect("staff:batch-detail", pk=pk)
+            undo = reverse("staff:card-enable", args=[pk, serial]) if disable else ""
+            messages.success(request, _with_undo(done % {"serial": card.serial}, undo))
+        return redirect(its_page)
     return render(
         request, "staff/card_switch.html", {"batch": card.batch, "card": card, "form": form, "disable": disable}
     )
