@@ -7,6 +7,7 @@ from typing import Any
 import requests
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
+from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
@@ -17,11 +18,13 @@ from django.http import HttpRequest
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 
 from .address import client_address
 from .exceptions import InvitationNotValid
 from .membership import accept_invitation, is_invited, keep_external_id, member_of_company
 from .models import User
+from .stepup import is_password_of
 
 INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
 
@@ -46,6 +49,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         except InvitationNotValid:
             raise ImmediateHttpResponse(render(request, "account/signup_closed.html")) from None
         return user
+
+    @sensitive_variables("password")
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """As in allauth, by the user's own password alone; who is right stays signed in (`is_password_of`)."""
+        return settings.LOCAL_PASSWORDS and is_password_of(context.request, user, password)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Sign-in limits count the same address as codes do; behind a proxy allauth would count everyone as one."""

@@ -21,6 +21,7 @@ from allauth.mfa.base.forms import ReauthenticateForm
 from allauth.mfa.models import Authenticator
 from django import forms
 from django.conf import settings
+from django.contrib.auth import update_session_auth_hash
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -142,11 +143,21 @@ class StepUpForm(forms.Form):
         if code:
             wrong = _problem_with_code(user, code)
         else:
-            wrong = "" if user.check_password(password) else _("This is not your password.")
+            wrong = "" if is_password_of(self.request, user, password) else _("This is not your password.")
         if wrong:
             self.add_error(asked, wrong)
         else:
             give_back(key)
+
+
+@sensitive_variables("password")
+def is_password_of(request: HttpRequest, user: User, password: str) -> bool:
+    """Whether it is; who is right stays signed in, even if the check had to store a newer hash of it."""
+    before = user.password
+    right = user.check_password(password)
+    if user.password != before:
+        update_session_auth_hash(request, user)
+    return right
 
 
 @sensitive_variables("code")

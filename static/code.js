@@ -32,9 +32,12 @@
   }
 
   // Imported codes have an alphabet and a length of their own: what may be one is for the server to say.
+  function lengths(input) {
+    return (input.getAttribute("data-other-lengths") || "").split(" ").map(Number);
+  }
   function other(input) {
-    var lengths = (input.getAttribute("data-other-lengths") || "").split(" ").map(Number);
-    return { whole: lengths.indexOf(plain(input.value).length) >= 0, begun: Math.max.apply(null, lengths) >= plain(input.value).length };
+    var size = plain(input.value).length, known = lengths(input);
+    return { whole: known.indexOf(size) >= 0, begun: Math.max.apply(null, known) >= size };
   }
 
   function field(target) {
@@ -94,26 +97,33 @@
   var KEPT = "portal-code", KEPT_FOR = 15 * 60 * 1000;
   function fillFromFragment() {
     var input = document.querySelector("input[data-code]:not([type=hidden])");
-    var code = codeOfFragment();
-    if (input) code = code || keptCode();
+    var code = codeOfFragment(input);
+    if (input) code = code || keptCode(input);
     if (input && code) {
       input.value = code;
       input.focus(); // a browser may leave autofocus out where the address has a fragment
     } else if (code) try { sessionStorage.setItem(KEPT, JSON.stringify({ code: code, at: Date.now() })); } catch (error) { /* typed again, then */ }
   }
-  function codeOfFragment() {
-    var code;
-    try { code = group(decodeURIComponent(location.hash.slice(1))); } catch (error) { return ""; }
-    if (!/^\w{5}(-\w{5}){4}$/.test(code)) return "";
+  function codeOfFragment(input) {
+    var text;
+    try { text = decodeURIComponent(location.hash.slice(1)); } catch (error) { return ""; }
+    if (document.getElementById(text) || !maybeCode(text, input)) return "";
     history.replaceState(null, "", location.pathname + location.search);
-    return code;
+    return group(text);
   }
-  function keptCode() {
+  function keptCode(input) {
     try {
       var kept = JSON.parse(sessionStorage.getItem(KEPT));
       sessionStorage.removeItem(KEPT);
-      return kept && Date.now() - kept.at < KEPT_FOR ? kept.code : "";
+      return kept && Date.now() - kept.at < KEPT_FOR && maybeCode(kept.code, input) ? kept.code : "";
     } catch (error) { return ""; }
+  }
+  // One of ours, or one as long as imported ones are. The lengths stand at the field: a page that asks to sign in first
+  // remembers any text that could be one.
+  function maybeCode(text, input) {
+    var size = Array.from(plain(text)).length;
+    if (/^\w{5}(-\w{5}){4}$/.test(group(text)) || (input && lengths(input).indexOf(size) >= 0)) return true;
+    return !input && size >= 8 && size <= 64 && /[?&]next=/.test(location.search);
   }
 
   // Before the card is spent: what will be opened and charged follows the system chosen.

@@ -15,7 +15,7 @@ from django import forms
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
 from django.http import HttpRequest
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from accounts.models import AttemptCounter, User
 from accounts.stepup import TRIES, StepUpForm
@@ -88,6 +88,28 @@ def test_a_password_is_good_for_one_deed_only(sam: User) -> None:
     request = asked_by(sam)
     assert DeedForm({"reason": "x", "password": PASSWORD}, request=request).is_valid()
     assert not DeedForm({"reason": "x"}, request=request).is_valid()
+
+
+@pytest.mark.parametrize("path", ["/staff/members/top-up", "/accounts/reauthenticate/"])
+def test_whose_password_is_hashed_anew_meanwhile_stays_signed_in(
+    sam: User, client: Client, settings: Any, path: str
+) -> None:
+    """With another hasher in front, as after an upgrade of Django, the check stores a new hash; sessions hang on it."""
+    client.force_login(sam)
+    before = sam.password
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher", *settings.PASSWORD_HASHERS]
+    if path == "/accounts/reauthenticate/":
+        response = client.post(path, {"password": PASSWORD, "next": "/accounts/profile/"})
+        assert response["Location"] == "/accounts/profile/"
+    else:
+        request = asked_by(sam)
+        request.session = client.session
+        assert DeedForm({"reason": "x", "password": PASSWORD}, request=request).is_valid()
+        request.session.save()
+        client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key
+    sam.refresh_from_db()
+    assert sam.password != before
+    assert client.get("/accounts/profile/").status_code == 200
 
 
 def test_a_code_of_the_app_stands_in_for_the_password_and_counts_for_five_minutes(sam: User, settings: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import segno
 from django.conf import settings
@@ -146,7 +147,7 @@ def _draw(sheet: FPDF, shape: Layout, place: int, words: Words, serial: int, cod
         sheet.set_text_color(70)
         at = _write(sheet, left, at, beside, shape.text, text) + line
     sheet.set_text_color(0)
-    _qr(sheet, left + width - shape.qr, top, shape.qr, f"{settings.SITE_URL}{REDEEM_PATH}#{group(code)}")
+    _qr(sheet, left + width - shape.qr, top, shape.qr, f"{settings.SITE_URL}{REDEEM_PATH}#{quote(group(code))}")
     bottom = top + height
     _write(sheet, left, bottom - shape.text * 0.62, width, shape.code, group(code))
     sheet.set_text_color(90)

@@ -56,6 +56,23 @@ def test_a_scanned_code_waits_for_the_sign_in(page: Page, live_server: Any) -> N
     assert page.input_value("[name=code]") == ""
 
 
+def test_a_scanned_imported_code_waits_too_and_what_is_no_code_does_not(page: Page, live_server: Any) -> None:
+    CodeForm.objects.create(length=16, symbols="0123456789ABCDEF")
+    page.goto(f"{live_server.url}/cards/redeem/#0123-4567-89ab-cdef")
+    assert "#" not in page.url
+    sign_in(page, page.url)
+    assert page.input_value("[name=code]") == "01234-56789-ABCDE-F"
+    for fragment, filled in (
+        ("FEDC%20BA98%207654%203210", "FEDCB-A9876-54321-0"),
+        ("0123456789ABCDE", ""),
+        ("main", ""),
+    ):
+        page.goto("about:blank")
+        page.goto(f"{live_server.url}/cards/redeem/#{fragment}")
+        assert page.input_value("[name=code]") == filled
+        assert ("#" in page.url) == (not filled)
+
+
 def test_it_groups_while_typing_and_mends_where_the_cursor_is(field: Page) -> None:
     field.keyboard.type("abcdefghjk")
     assert field.input_value("[name=code]") == "ABCDE-FGHJK"
