@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -43,11 +43,12 @@ def due(now: datetime) -> Q:
 
 
 @transaction.atomic
-def take_due(limit: int) -> list[int]:
+def take_due(limit: int, recall: timedelta | None = None) -> list[int]:
     """Up to `limit` due orders of each provisioner, oldest first, noted as called so that the next sweep does not call
-    them again at once. Of each, so that a thousand orders of one that hangs stand in nobody's way."""
+    them again before `recall`. Of each, so that a thousand orders of one that hangs stand in nobody's way."""
     now = timezone.now()
-    uncalled = Q(called_at__isnull=True) | Q(called_at__lte=now - settings.SWEEP_RECALL)
+    recall = settings.SWEEP_RECALL if recall is None else recall
+    uncalled = Q(called_at__isnull=True) | Q(called_at__lte=now - recall)
     waiting = Order.objects.filter(due(now), uncalled)
     taken: list[int] = []
     for provider in waiting.order_by().values_list("provider", flat=True).distinct():
@@ -65,10 +66,11 @@ def claim_waiting(provider: str) -> Claim | None:
 def sweep_inline(limit: int = 1000) -> int:
     """Run due orders in this process, without broker or worker; returns how many attempts were made.
 
-    Each provisioner's in a thread of its own, so that one that hangs holds up only its own.
+    Those that were called too: perhaps nobody heard it. Each provisioner's in a thread of its own, so that one that
+    hangs holds up only its own.
     """
     by_provider: dict[str, list[int]] = {}
-    for order_id, provider in Order.objects.filter(pk__in=take_due(limit)).values_list("pk", "provider"):
+    for order_id, provider in Order.objects.filter(pk__in=take_due(limit, timedelta(0))).values_list("pk", "provider"):
         by_provider.setdefault(provider, []).append(order_id)
     if len(by_provider) < 2:
         return sum(_run_all(ids) for ids in by_provider.values())

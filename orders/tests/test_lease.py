@@ -200,13 +200,18 @@ def test_a_worker_that_is_to_end_takes_up_no_further_order(
     assert dispatch.work(orders[1].pk) == 2
 
 
-def test_an_order_that_was_called_keeps_its_place(orders: list[Order]) -> None:
-    """Whoever has a place takes it up though its own message found none."""
+@pytest.mark.parametrize("by", ["a worker with a place", "the command"])
+def test_an_order_that_was_called_keeps_its_place(orders: list[Order], by: str) -> None:
+    """Whoever comes first takes it up, though its own message found no place."""
     long_ago = timezone.now() - timedelta(minutes=1)
     Order.objects.filter(pk=orders[0].pk).update(
         state=OrderState.PROVISIONING, fence=1, lease_until=long_ago, next_attempt_at=long_ago
     )
     assert dispatch.take_due(10) == [orders[0].pk]
     assert dispatch.take_due(10) == [], "not called again at once"
-    assert dispatch.work(orders[1].pk) == 3
-    assert set(Order.objects.values_list("state", "called_at")) == {(OrderState.ACTIVE, None)}
+    if by == "the command":
+        assert dispatch.sweep_inline() == 1
+    else:
+        assert dispatch.work(orders[1].pk) == 3
+    orders[0].refresh_from_db()
+    assert (orders[0].state, orders[0].called_at) == (OrderState.ACTIVE, None)
