@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage short-codes bench-redeem chaos crash-points look hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders bench-export
+.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage short-codes bench-redeem chaos crash-points look look-staff hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders bench-export
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -44,6 +44,9 @@ crash-points: $(VENV)/.installed-dev
 
 look: $(VENV)/.installed-dev
 	$(HEAVY) pickup_portal/tests/test_member_centre.py
+
+look-staff: $(VENV)/.installed-dev
+	$(HEAVY) pickup_portal/tests/test_staff_look.py
 
 hanging-provider: $(VENV)/.installed-dev
 	$(HEAVY) orders/tests/test_hanging_provider.py

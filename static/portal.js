@@ -57,7 +57,7 @@
   }
   function onKey(event) {
     if (event.key !== "Escape") return;
-    document.querySelectorAll("details.menu[open]").forEach(function (menu) {
+    document.querySelectorAll("details.menu[open], details.side-toggle[open]").forEach(function (menu) {
       menu.open = false;
       menu.querySelector("summary").focus();
     });
@@ -72,6 +72,10 @@
       boxes.forEach(function (box) { box.checked = !all; });
     });
   });
+
+  // A form that came back: the reader goes on at the first field that needs mending.
+  var wrong = document.querySelector("main [aria-invalid=true]");
+  if (wrong) wrong.focus();
 
   tellTimeZone();
   document.addEventListener("submit", onSubmit);

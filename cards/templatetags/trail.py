@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 register = template.Library()
@@ -28,6 +28,37 @@ NAMES: dict[str, Any] = {
     "asked": _("Asked for"),
     "generated": _("Generated"),
     "needs_approval": _("Waits for approval"),
+    "layout": _("Layout"),
+    "archive": _("In an archive"),
+    "serials": _("Serials"),
+    "asked_by": _("Asked for by (ID)"),
+    "code_bits": _("Bits of a code"),
+    "amount": _("Amount"),
+    "balance": _("Balance"),
+    "reference": _("Reference"),
+    "invitation": _("Invitation"),
+    "list": _("List"),
+    "filter": _("Filter"),
+    "kind": _("Kind"),
+    "id": _("ID"),
+    "name": pgettext_lazy("of a thing", "Name"),
+    "fields": _("Before and after"),
+}
+# What staff did, as the events write it.
+WORDS: dict[str, Any] = {
+    "retry": _("Restarted"),
+    "domain": _("New domain"),
+    "domain retry": _("New domain, tried again"),
+    "opened by hand": _("Opened by hand"),
+    "added": pgettext_lazy("to the catalogue", "Added"),
+    "changed": pgettext_lazy("in the catalogue", "Changed"),
+    "service active": _("Service resumed"),
+    "service suspended": _("Service suspended"),
+    "service terminated": _("Service terminated"),
+    "line": _("Line"),
+    "image": _("Image"),
+    "servermodel": _("Server model"),
+    "operatingsystem": _("Operating system"),
 }
 
 
@@ -35,12 +66,16 @@ NAMES: dict[str, Any] = {
 def audit_details(detail: dict[str, Any]) -> list[tuple[str, str]]:
     """[(name, value)] of what an event says, what is empty left out."""
     said = [(name, value) for name, value in detail.items() if value not in ("", None) and value is not False]
-    return [(str(NAMES.get(name, name)), _text(value)) for name, value in said]
+    return [(str(NAMES.get(name, name)), _text(name, value)) for name, value in said]
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
+    if name in ("change", "kind"):
+        return str(WORDS.get(value, value))
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_text('', inner)}" for key, inner in value.items())
     if value is True:
         return gettext("yes")
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join("—" if each is None else str(each) for each in value)
     return str(value)

@@ -13,6 +13,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Error as PlaywrightError
 
 from accounts.tests.factories import PASSWORD, UserFactory
+from cards.tests.factories import make_batch
 from orders.tests.simulated import plane
 from pickup_portal.tests.staff_pages import Visit, empty_visits, furnish, staff_views, visits
 
@@ -145,4 +146,127 @@ def test_every_staff_page(browse: Any, locale: str) -> None:
     print(f"\n{locale}: {look.pages} pages and states of {len(staff_views())} staff URLs, {look.scans} scans by axe")
     print("\n".join(look.faults))
     assert staff_views() - seen == set()
+    assert look.faults == []
+
+
+LIGHT = {
+    "staff:batch-list", "staff:batch-detail normal", "staff:batch-add-type cloud_server, errors",
+    "staff:card-find found", "staff-orders:dashboard", "staff-orders:detail failed", "staff:batch-disable done",
+}  # fmt: skip
+
+
+def test_some_staff_pages_on_a_phone_in_the_dark(browse: Any) -> None:
+    """One way of looking at a few of them; `make look-staff` looks at all in every way."""
+    look, boss = browse("zh-CN")
+    for each in visits(furnish(boss)):
+        if str(each) in LIGHT:
+            look.look(each, [(PHONE, "dark")])
+    assert look.pages == len(LIGHT)
+    assert look.faults == []
+
+
+def test_what_is_wrong_is_seen(browse: Any) -> None:
+    look, _boss = browse("en-GB")
+    look.page.set_content("""<title>x</title><html lang="en"><main><h1>a</h1><h1>b</h1>
+        <p style="color: red"><font color="#cccccc">pale</font></p>
+        <input><hr width="2000"><script src="https://elsewhere.invalid/x.js"></script></main>""")
+    look.look_here([(PHONE, "light")])
+    found = "\n".join(look.faults)
+    for fault in (
+        "2 headings",
+        "color-contrast",
+        " label ",
+        "px wider than the screen",
+        "asks https://elsewhere.invalid/",
+    ):
+        assert fault in found
+
+
+# --- The keyboard alone -----------------------------------------------------------------------------------------------
+def focused(page: Page, selector: str) -> bool:
+    return bool(page.evaluate("selector => document.activeElement.matches(selector)", selector))
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until the element has the focus; it has to be seen to have it."""
+    for _press in range(120):
+        page.keyboard.press("Tab")
+        if focused(page, selector):
+            seen = "getComputedStyle(document.activeElement)"
+            assert page.evaluate(f"{seen}.outlineStyle !== 'none' || {seen}.boxShadow !== 'none'"), selector
+            return
+    raise AssertionError(f"{selector} cannot be reached by keyboard")
+
+
+def enter(page: Page) -> None:
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def test_with_the_keyboard_alone(browse: Any) -> None:
+    look, boss = browse("en-GB")
+    page = look.page
+    batch, _codes = make_batch(quantity=6, created_by=boss)
+    make_batch(quantity=1, line=batch.line, name="another")
+    page.goto("/staff/cards/")
+    page.keyboard.press("Tab")
+    assert focused(page, ".skip")
+    page.keyboard.press("Enter")
+    assert focused(page, "#main")
+    page.keyboard.press("Shift+Tab")
+    assert focused(page, ".user-menu > summary")
+    page.keyboard.press("Enter")
+    assert page.locator(".user-menu .menu-panel").is_visible()
+    page.keyboard.press("Tab")
+    assert focused(page, ".menu-panel a")
+    page.keyboard.press("Escape")
+    assert not page.locator(".user-menu .menu-panel").is_visible()
+    assert focused(page, ".user-menu > summary")
+
+    tab_to(page, ".toolbar [name=q]")
+    page.keyboard.type(batch.name)
+    tab_to(page, ".filter-more > summary")
+    page.keyboard.press("Enter")
+    tab_to(page, "[name=creator]")
+    page.keyboard.type(boss.username)
+    enter(page)
+    assert page.locator(".table-cards tbody tr").count() == 1
+    tab_to(page, ".row-operations a")
+    enter(page)
+    for serial in (2, 3):
+        tab_to(page, f"input[name=serial][value='{serial}']")
+        page.keyboard.press("Space")
+    tab_to(page, "#selection button[type=submit]")
+    enter(page)
+    assert "This disables 2 cards. They are worth" in " ".join(page.inner_text("main").split())
+    tab_to(page, "main .btn-danger")
+    enter(page)
+    assert batch.cards.filter(status="disabled").count() == 2
+
+    page.goto(f"/staff/cards/{batch.pk}/disable/")
+    tab_to(page, "main .btn-danger")
+    enter(page)
+    assert "is disabled." in page.inner_text(".messages")
+    tab_to(page, ".messages a")
+    enter(page)
+    tab_to(page, "main .btn-primary")
+    enter(page)
+    batch.refresh_from_db()
+    assert batch.disabled_at is None
+
+    page.goto(f"/staff/cards/{batch.pk}/add/")
+    tab_to(page, "[name=reason]")
+    enter(page)
+    assert focused(page, "[name=count][aria-invalid=true]"), "the reader goes on where something is wrong"
+    told = page.get_attribute("[name=count]", "aria-describedby") or ""
+    assert "id_count_error" in told.split()
+    assert page.locator("#id_count_error").is_visible()
+
+    page.set_viewport_size(PHONE)
+    tab_to(page, ".side-toggle > summary")
+    page.keyboard.press("Enter")
+    tab_to(page, ".side-nav a")
+    page.keyboard.press("Escape")
+    assert not page.locator(".side-nav").is_visible()
+    assert focused(page, ".side-toggle > summary")
     assert look.faults == []
