@@ -84,6 +84,10 @@ bench-lists: $(VENV)/.installed-dev
 test-providers: $(VENV)/.installed-dev
 	orders/tests/provisioning/lab/providers $(BIN)/python $(ARGS)
 
+.PHONY: test-openstack
+test-openstack: $(VENV)/.installed-dev
+	orders/tests/provisioning/lab/openstack $(BIN)/python $(ARGS)
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -36,6 +36,12 @@ def user_data(*, password: str, ssh_key: str, hostname: str, windows: bool = Fal
     return "#cloud-config\n" + json.dumps(settings, ensure_ascii=False, indent=1) + "\n"
 
 
+def login(address: str, *, password: str, windows: bool) -> dict[str, str]:
+    """How the member gets into a server that was set up so: what `Ready` holds as its access."""
+    port, name = ("3389", "Administrator") if windows else ("22", "root")
+    return {"address": address, "port": port, "username": name, "password": password}
+
+
 def sha512_crypt(password: str, salt: str | None = None) -> str:
     """`$6$salt$hash` as crypt(5) describes it, with the usual 5000 rounds. Python 3.13 has no crypt module any more."""
     salt = salt or "".join(secrets.choice(ALPHABET) for _ in range(16))

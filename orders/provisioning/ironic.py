@@ -34,8 +34,7 @@ from .base import (
     TransientError,
     scrub,
 )
-from .cloud_init import user_data
-from .http import Answer
+from .cloud_init import login, user_data
 
 MICROVERSION = "1.56"  # allocations (1.52), and config drives that Ironic builds itself (1.56)
 SOON = timedelta(seconds=3)
@@ -76,12 +75,7 @@ class IronicProvisioner(Provisioner):
                 raise TransientError(f"The node is in the state {scrub(str(state))}.")
             return InProgress(external_id, SOON)
         windows = request.os_family == OSFamily.WINDOWS
-        access = {
-            "address": self._address(node),
-            "port": "3389" if windows else "22",
-            "username": "Administrator" if windows else "root",
-            "password": request.password,
-        }
+        access = login(self._address(node), password=request.password, windows=windows)
         return Ready(external_id, access, self._facts(node))
 
     def suspend(self, external_id: str) -> None:
@@ -113,13 +107,13 @@ class IronicProvisioner(Provisioner):
         keys: list[UUID] = []
         path: str | None = "/allocations"
         while path:
-            page = self._read(path) or {}
+            page = self.api.get(path) or {}
             keys += [UUID(one["uuid"]) for one in page["allocations"] if one["extra"].get("pickup_owner") == self.key]
             path = str(page.get("next") or "").partition("/v1")[2] or None
         return keys
 
     def check(self) -> list[str]:
-        nodes = (self._read("/nodes?fields=resource_class,provision_state") or {})["nodes"]
+        nodes = (self.api.get("/nodes?fields=resource_class,provision_state") or {})["nodes"]
         free: dict[str, int] = {}
         for node in nodes:
             if node["provision_state"] == "available":
@@ -142,7 +136,7 @@ class IronicProvisioner(Provisioner):
         }
         answer = self.api.call("POST", "/allocations", body)
         if answer.status not in (201, 409):  # 409: a worker was faster, or our own create whose answer was lost
-            raise self._refusal(answer)
+            raise self.api.refusal(answer)
         allocation = self._allocation(str(request.key))
         if allocation is None:
             raise OutcomeUnknown("Ironic does not know the allocation that it took.")
@@ -158,7 +152,7 @@ class IronicProvisioner(Provisioner):
         if answer.status == 409:
             return  # locked: another worker is deploying it, or Ironic is looking at its power
         if answer.status != 200:
-            raise self._refusal(answer)
+            raise self.api.refusal(answer)
         drive = {
             "meta_data": {"uuid": str(request.key), "hostname": hostname, "name": hostname},
             "user_data": user_data(
@@ -174,7 +168,7 @@ class IronicProvisioner(Provisioner):
         """Ask for a change of state; "locked" or "in progress" is somebody's at work on it already."""
         answer = self.api.call("PUT", f"/nodes/{node['uuid']}/states/provision", body)
         if answer.status not in (200, 202, 409):
-            raise self._refusal(answer)
+            raise self.api.refusal(answer)
 
     def _power(self, external_id: str, target: str) -> None:
         def reached() -> bool:
@@ -187,7 +181,7 @@ class IronicProvisioner(Provisioner):
             if not node["target_power_state"]:
                 answer = self.api.call("PUT", f"/nodes/{node['uuid']}/states/power", {"target": target})
                 if answer.status not in (202, 409):
-                    raise self._refusal(answer)
+                    raise self.api.refusal(answer)
             return False
 
         if not self._within_timeout(reached):
@@ -199,7 +193,7 @@ class IronicProvisioner(Provisioner):
             UUID(external_id)
         except ValueError:
             return None
-        allocation = self._read(f"/allocations/{external_id}")
+        allocation = self.api.get(f"/allocations/{external_id}")
         if allocation and (allocation.get("extra") or {}).get("pickup_owner") != self.key:
             raise PermanentError("Ironic has an allocation of that key that is not ours.")
         return allocation
@@ -208,7 +202,7 @@ class IronicProvisioner(Provisioner):
         """The allocated node, None while there is none. Another order's node is an error."""
         if allocation["state"] != "active" or not allocation.get("node_uuid"):
             return None
-        node = self._read(f"/nodes/{allocation['node_uuid']}")
+        node = self.api.get(f"/nodes/{allocation['node_uuid']}")
         if node is None or node["allocation_uuid"] != allocation["uuid"]:
             raise OutcomeUnknown("Node and allocation do not agree.")
         return node
@@ -216,18 +210,7 @@ class IronicProvisioner(Provisioner):
     def _drop(self, external_id: str) -> None:
         answer = self.api.call("DELETE", f"/allocations/{external_id}")
         if answer.status not in (204, 404):
-            raise self._refusal(answer)
-
-    def _read(self, path: str) -> dict[str, Any] | None:
-        answer = self.api.call("GET", path)
-        if answer.status == 404:
-            return None
-        if answer.status != 200:
-            raise self._refusal(answer)
-        content = answer.json()
-        if not isinstance(content, dict):
-            raise OutcomeUnknown("Ironic's answer cannot be read.")
-        return content
+            raise self.api.refusal(answer)
 
     def _within_timeout(self, reached: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + self.api.timeout
@@ -271,13 +254,3 @@ class IronicProvisioner(Provisioner):
         if not node["extra"].get("address"):
             raise PermanentError(f"Ironic's node {node['uuid']} has no extra.address: members could not reach it.")
         return str(node["extra"]["address"])
-
-    @staticmethod
-    def _refusal(answer: Answer) -> Exception:
-        if answer.status >= 500 or answer.status == 408:
-            return OutcomeUnknown(f"Ironic failed (status {answer.status}).")
-        if answer.status in (409, 429):
-            return TransientError(f"Ironic is busy (status {answer.status}).")
-        if answer.status == 403:
-            return PermanentError("Ironic does not allow this to our user.")
-        return PermanentError(f"Ironic refused the request (status {answer.status}).")

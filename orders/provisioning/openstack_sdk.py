@@ -46,7 +46,7 @@ class OpenStackApi:
                 method,
                 json=body,
                 timeout=self.timeout,
-                microversion=microversion or self.microversion,
+                microversion=microversion or (self.microversion if name == self.service else None),
                 raise_exc=False,
                 connect_retries=0,
                 status_code_retries=0,
@@ -55,13 +55,52 @@ class OpenStackApi:
                 log=False,  # bodies hold first-boot settings and one-time passwords
             )
         except keystone.ClientException as error:
-            raise self._trouble(error) from None
+            raise self._trouble(error, name) from None
         if answer.status_code == 401:
-            raise PermanentError(f"{self.service}: the user name or password is not accepted.")
+            raise PermanentError(f"{name}: the user name or password is not accepted.")
         return Answer(answer.status_code, answer.content)
+
+    def get(self, path: str, *, service: str = "") -> dict[str, Any] | None:
+        """What stands there, None if nothing does."""
+        answer = self.call("GET", path, service=service)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self.refusal(answer, service=service)
+        content = answer.json()
+        if not isinstance(content, dict):
+            raise OutcomeUnknown(f"{service or self.service}: the answer cannot be read.")
+        return content
+
+    def pages(self, path: str, name: str, *, service: str = "") -> list[dict[str, Any]]:
+        """A whole list, however many answers it takes."""
+        found: list[dict[str, Any]] = []
+        marker = ""
+        while True:
+            content = self.get(path + marker, service=service) or {}
+            if not isinstance(content.get(name), list):
+                raise OutcomeUnknown(f"{service or self.service}: the list of {name} cannot be read.")
+            found += content[name]
+            if not content[name] or not (content.get(f"{name}_links") or content.get("next")):
+                return found
+            marker = f"{'&' if '?' in path else '?'}marker={found[-1]['id']}"
+
+    def refusal(self, answer: Answer, *, service: str = "") -> Exception:
+        """What a status means. Nothing of the body is told: it may repeat what was sent."""
+        name = service or self.service
+        if answer.status >= 500 or answer.status == 408:
+            return OutcomeUnknown(f"{name} failed (status {answer.status}).")
+        if answer.status in (409, 429):
+            return TransientError(f"{name} is busy (status {answer.status}).")
+        if answer.status == 403:
+            return PermanentError(f"{name} does not allow this to our user.")
+        if answer.status == 406:
+            return PermanentError(f"{name} is older than this adapter needs: microversion {self.microversion}.")
+        return PermanentError(f"{name} refused the request (status {answer.status}).")
 
     def _signed_in(self, service: str) -> Any:
         """The SDK's proxy of the service, after signing in and looking at the service's versions: both make nothing."""
+        endpoint = self.options.get("endpoint") if service == self.service else None
         try:
             settings = {"auth_type": self.options.get("auth_type", "password"), "auth": self.options["auth"]}
             cloud = openstack.connect(
@@ -71,25 +110,25 @@ class OpenStackApi:
                 cacert=self.options.get("ca_file"),
                 api_timeout=self.timeout,
                 **settings,
-                **({f"{service}_endpoint_override": self.options["endpoint"]} if self.options.get("endpoint") else {}),
+                **({f"{service}_endpoint_override": endpoint} if endpoint else {}),
             )
             session = cloud.config.get_session()
             session.session.trust_env = False
             session.get_auth_headers()
             return getattr(cloud, service)
         except keystone.Unauthorized:
-            raise PermanentError(f"{self.service}: the user name or password is not accepted.") from None
+            raise PermanentError(f"{service}: the user name or password is not accepted.") from None
         except (keystone.ClientException, sdk.SDKException) as error:
-            raise TransientError(f"{self.service}: signing in failed: {type(error).__name__}.") from None
+            raise TransientError(f"{service}: signing in failed: {type(error).__name__}.") from None
 
-    def _trouble(self, error: keystone.ClientException) -> Exception:
+    def _trouble(self, error: keystone.ClientException, service: str) -> Exception:
         if isinstance(error, keystone.Unauthorized):
-            return PermanentError(f"{self.service}: the user name or password is not accepted.")
+            return PermanentError(f"{service}: the user name or password is not accepted.")
         if _never_sent(error.__context__):
-            return TransientError(f"{self.service}: could not connect.")
+            return TransientError(f"{service}: could not connect.")
         if isinstance(error, keystone.ConnectTimeout):  # keystoneauth's name for every kind of time-out
-            return OutcomeUnknown(f"{self.service} did not answer within {self.timeout:g} seconds.")
-        return OutcomeUnknown(f"{self.service}: the connection broke: {type(error).__name__}.")
+            return OutcomeUnknown(f"{service} did not answer within {self.timeout:g} seconds.")
+        return OutcomeUnknown(f"{service}: the connection broke: {type(error).__name__}.")
 
 
 def _never_sent(cause: BaseException | None) -> bool:

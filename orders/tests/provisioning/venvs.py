@@ -1,6 +1,6 @@
-"""Real control planes are pip packages of their own venvs, never the portal's. `make test-providers` builds them:
+"""Real control planes are pip packages of their own venvs, never the portal's. The make targets build them:
 
-python -m orders.tests.provisioning.venvs ironic
+python -m orders.tests.provisioning.venvs ironic openstack
 """
 
 from __future__ import annotations
@@ -12,7 +12,19 @@ import time
 from pathlib import Path
 
 ROOT = Path(os.environ.get("PROVIDER_VENVS") or Path(__file__).parents[3] / ".venv-providers")
-PACKAGES = {"ironic": ["ironic", "bcrypt"]}
+PACKAGES = {
+    "ironic": ["ironic", "bcrypt"],
+    "openstack": [
+        "nova",
+        "keystone",
+        "glance",
+        "neutron",
+        "openstack-placement",
+        "PyMySQL",
+        "python-memcached",
+        "waitress",
+    ],
+}
 
 
 def program(venv: str, name: str) -> Path | None:
