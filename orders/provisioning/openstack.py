@@ -44,7 +44,7 @@ MICROVERSION = "2.52"  # tags at create; Nova has it since 2017
 SOON = timedelta(seconds=3)
 ORDER, OWNER, NUMBER = "pickup_order", "pickup_owner", "pickup_number"
 OURS = "pickup-card"  # a tag of everything of ours, whoever of us made it
-GONE = frozenset({"DELETED", "SOFT_DELETED"})
+SHELF = "SOFT_DELETED"  # of a cloud that keeps what it deleted for a while
 RESUMED_BY = {
     "SHUTOFF": "os-start",
     "SUSPENDED": "resume",
@@ -229,7 +229,8 @@ class NovaProvisioner(Provisioner):
     # --- looking ------------------------------------------------------------------------------------------------
     def _servers(self, key: UUID) -> list[Server]:
         """What carries the key, the one to keep first. Without our mark it is somebody else's, and an error."""
-        found = [one for one in self.api.pages(f"/servers/detail?tags={key}", "servers") if one["status"] not in GONE]
+        shown = self.api.pages(f"/servers/detail?tags={key}", "servers")
+        found = [server for server in shown if server["status"] not in ("DELETED", SHELF)]
         for server in found:
             if self._mark(server) != str(key):
                 raise PermanentError(f"Nova's server {server['id']} has this order's tag and is not ours.")
@@ -237,7 +238,7 @@ class NovaProvisioner(Provisioner):
 
     def _server(self, external_id: str) -> Server | None:
         content = self.api.get(f"/servers/{quote(external_id, safe='')}")
-        if content is None or content["server"]["status"] in GONE:
+        if content is None or content["server"]["status"] == SHELF:
             return None
         if not self._mark(content["server"]):
             raise PermanentError(f"Nova's server {external_id} is not ours.")

@@ -7,7 +7,7 @@ import re
 import pytest
 from django.conf import settings
 
-from orders.provisioning import base, cpanel, ironic, lxd, simulator, ssh_nginx, virtualmin, webhook
+from orders.provisioning import base, cpanel, ironic, lxd, openstack, simulator, ssh_nginx, virtualmin, webhook
 from orders.provisioning.simulated_plane import FAULTS
 
 TEXT = (settings.BASE_DIR / "docs" / "adapters.md").read_text()
@@ -18,6 +18,7 @@ BACKENDS: list[type[base.Provisioner]] = [
     cpanel.WhmProvisioner,
     virtualmin.VirtualminProvisioner,
     ironic.IronicProvisioner,
+    openstack.NovaProvisioner,
     ssh_nginx.NginxProvisioner,
 ]
 

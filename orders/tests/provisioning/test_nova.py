@@ -24,6 +24,8 @@ from .fault_proxy import FaultProxy, Handler
 
 pytest.importorskip("openstack")
 
+from keystoneauth1.exceptions import ConnectFailure
+
 from orders.provisioning.openstack import NovaProvisioner
 
 from .openstack_cloud import Cloud, missing
@@ -438,11 +440,16 @@ def test_a_lost_answer_to_a_change_is_made_up_for_by_asking_again(
     assert (found is None) if verb == "terminate" else (found is not None and found.state == "suspended")
 
 
-def test_proxies_of_the_environment_are_not_used(provisioner: NovaProvisioner, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
-    assert provisioner.check()
+def test_proxies_of_the_environment_are_not_used(
+    far_side: NovaFarSide, provisioner: NovaProvisioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            patched.setenv(name, "http://127.0.0.1:9")
+        patched.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+        assert provisioner.check()
+        with pytest.raises(ConnectFailure):
+            far_side.total()  # the SDK as it comes does use them
 
 
 @pytest.mark.parametrize(
