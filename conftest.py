@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_django
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
 from django.utils import translation
 
 from pickup_portal.lifeline import die_with_parent
+from pickup_portal.testing import emptying
 from pickup_portal.testing.marks import find_chromium
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def pytest_configure() -> None:
     # Cheap for us, and still Argon2 for the real processes that check the same passwords.
     Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost, Argon2PasswordHasher.parallelism = 1, 8, 1
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+    emptying.install()
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +52,12 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         values["OPTIONS"]["init_command"] = values["OPTIONS"]["init_command"].replace(
             "synchronous=FULL", "synchronous=OFF"
         )
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        emptying.remember()
 
 
 @pytest.fixture(autouse=True)

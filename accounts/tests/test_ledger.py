@@ -113,7 +113,6 @@ def test_an_entry_is_never_changed() -> None:
     assert entries.get().reason == ""
 
 
-@pytest.mark.postgres(reason="Django empties SQLite's tables between tests by DELETE, which the trigger would refuse")
 @pytest.mark.django_db
 def test_an_entry_is_never_removed() -> None:
     entries = LedgerEntry.objects.filter(member=UserFactory.create(balance="10"))
