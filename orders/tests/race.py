@@ -39,7 +39,7 @@ def start_web(start_process: Callable[..., object], wsgi: str, workers: int = 4,
         "-m", "gunicorn", "-c", "python:pickup_portal.gunicorn_conf", wsgi, "--bind", f"127.0.0.1:{port}",
         "--workers", str(workers), "--threads", str(threads), "--log-level", "error",
     )  # fmt: skip
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:

@@ -101,7 +101,7 @@ def test_any_spelling_is_taken_without_a_word(field: Page, kind: str) -> None:
     field.evaluate("text => document.execCommand('insertText', false, text)", spelling)
     assert said(field) == ""
     field.keyboard.press("Enter")
-    field.wait_for_function("document.querySelector('#id_code_error')?.textContent.includes('do not know this code')")
+    field.locator("#id_code_error", has_text="do not know this code").wait_for()
     assert len(field.posts) == 1  # type: ignore[attr-defined]
 
 

@@ -27,40 +27,54 @@ class LeakScanner:
     """
 
     def __init__(self, codes: Iterable[str]) -> None:
-        self.plain: dict[bytes, int] = {}
-        self.hex: dict[bytes, int] = {}
-        self.base64: dict[bytes, int] = {}
+        plain, hexadecimal, base = {}, {}, {}
         for number, code in enumerate(codes):
             grouped = "-".join(code[start : start + GROUP] for start in range(0, len(code), GROUP))
-            self.plain[code.encode()] = number
+            plain[code.encode()] = number
             for form in (code, grouped, code.lower(), grouped.lower()):
                 raw = form.encode()
-                self.hex[raw.hex().encode()[:50]] = number
+                hexadecimal[raw.hex().encode()[:50]] = number
                 for offset in range(3):
-                    self.base64[_core(raw, offset)] = number
+                    base[_core(raw, offset)] = number
+        self.plain = Needles("plain", rb"[0-9A-Z]{25,}", plain)
+        self.hex = Needles("hex", rb"[0-9a-f]{50,}", hexadecimal)
+        self.base64 = Needles("base64", rb"[0-9A-Za-z+/]{30,}", base)
 
     def scan(self, place: str, content: bytes) -> list[Hit]:
         joined = re.sub(rb"%2[Dd]|%20|[-\s+\0]", b"", content).upper()
-        hits = _windows(joined, rb"[0-9A-Z]{25,}", self.plain, place, "plain")
-        hits += _windows(content.lower(), rb"[0-9a-f]{50,}", self.hex, place, "hex")
         standard = content.replace(b"-", b"+").replace(b"_", b"/")
-        return hits + _windows(standard, rb"[0-9A-Za-z+/]{30,}", self.base64, place, "base64")
+        searched = ((self.plain, joined), (self.hex, content.lower()), (self.base64, standard))
+        return [Hit(place, needles.form, number) for needles, text in searched for number in needles.found_in(text)]
+
+
+class Needles:
+    """Texts of one length over one alphabet, each with its number.
+
+    Wherever a needle stands, one of its blocks stands where a stride begins: only there the heap is looked at.
+    """
+
+    def __init__(self, form: str, run: bytes, needles: dict[bytes, int]) -> None:
+        (length,) = {len(needle) for needle in needles}
+        self.form, self.run, self.numbers = form, re.compile(run), needles
+        self.block = length // 2
+        self.stride = length - self.block + 1
+        self.blocks: dict[bytes, list[tuple[int, bytes]]] = {}
+        for needle in needles:
+            for offset in range(self.stride):
+                self.blocks.setdefault(needle[offset : offset + self.block], []).append((offset, needle))
+
+    def found_in(self, content: bytes) -> list[int]:
+        found = set()
+        for match in self.run.finditer(content):
+            text = match[0]
+            for start in range(0, len(text) - self.block + 1, self.stride):
+                for offset, needle in self.blocks.get(text[start : start + self.block], ()):
+                    if start >= offset and text.startswith(needle, start - offset):
+                        found.add(self.numbers[needle])
+        return sorted(found)
 
 
 def _core(raw: bytes, offset: int) -> bytes:
     """The characters of the base64 text that are the same whatever stands before and after, cut to one length."""
     text = base64.b64encode(bytes(offset) + raw)
     return text[(0, 2, 3)[offset] + (offset > 0) :][:30]
-
-
-def _windows(content: bytes, run: bytes, needles: dict[bytes, int], place: str, form: str) -> list[Hit]:
-    """Every needle within every run of the alphabet."""
-    lengths = {len(needle) for needle in needles}
-    found = set()
-    for match in re.finditer(run, content):
-        text = match[0]
-        for length in lengths:
-            for start in range(len(text) - length + 1):
-                if (number := needles.get(text[start : start + length])) is not None:
-                    found.add(number)
-    return [Hit(place, form, number) for number in sorted(found)]

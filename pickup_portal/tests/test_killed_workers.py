@@ -48,7 +48,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def test_killed_in_the_middle_of_a_generation(start_worker: Callable[[], subprocess.Popen[bytes]]) -> None:
-    quantity = 300_000 if connection.vendor == "postgresql" else 20_000
+    quantity = 120_000 if connection.vendor == "postgresql" else 20_000
     first = start_worker()
     batch = actions.create_batch(
         product_type="virtual_host",

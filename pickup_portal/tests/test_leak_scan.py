@@ -63,6 +63,15 @@ def test_every_form_is_found(form: str) -> None:
     assert [hit.number for hit in hits] == [1]
 
 
+def test_wherever_it_stands_in_a_longer_text() -> None:
+    scanner = LeakScanner(CODES)
+    for before in range(40):
+        for after in range(3):
+            text = b"Z" * before + CODES[2].encode() + b"Z" * after
+            assert [(hit.form, hit.number) for hit in scanner.scan("a log", text)] == [("plain", 2)], (before, after)
+            assert [hit.form for hit in scanner.scan("a log", text[: before + 24] + text[before + 25 :])] == []
+
+
 def test_other_codes_are_not() -> None:
     assert LeakScanner(CODES).scan("a log", "\n".join(code_shapes.make(200)).encode()) == []
 
