@@ -100,16 +100,17 @@ class NothingToHandOut(CardError):
 
 
 class TooManyToPrint(CardError):
-    """`most` is how many cards one print sheet may hold."""
+    """`most` is how many cards are printed at a time."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         super().__init__(most)
 
     def __str__(self) -> str:
-        return _("A print file holds at most %(most)s cards. Choose a smaller range of serials.") % {
-            "most": f"{self.most:,}"
-        }
+        return _(
+            "At most %(most)s cards can be made ready for print at a time. Choose a smaller range of serials, such as "
+            "1-%(range)s, or give the printer a CSV file."
+        ) % {"most": f"{self.most:,}", "range": self.most}
 
 
 class NoPrintFont(CardError):

@@ -215,8 +215,8 @@ def check_print_font(**kwargs: Any) -> list[CheckMessage]:
     """Print sheets with Chinese need a font; without one they are refused, and everything else works."""
     if print_font():
         return []
-    hint = "Install one (Debian: fonts-noto-cjk), or set PRINT_FONT to a TrueType or OpenType file."
-    return [Warning("No font for Chinese print sheets (PDF) was found.", hint=hint, id="portal.W010")]
+    hint = "Set PRINT_FONT to a TrueType or OpenType file, or leave it empty and install requirements.txt whole."
+    return [Warning("The font for Chinese print sheets (PDF) was not found.", hint=hint, id="portal.W010")]
 
 
 def refuse_unfit_settings() -> None:

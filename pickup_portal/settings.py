@@ -192,8 +192,7 @@ BATCH_APPROVAL_VALUE = Decimal(env.str("BATCH_APPROVAL_VALUE", "0"))
 BATCH_APPROVAL_QUANTITY = env.int("BATCH_APPROVAL_QUANTITY", 0)
 GENERATION_SLICE = timedelta(seconds=env.int("GENERATION_SLICE_SECONDS", 20))  # one task's turn, then it requeues
 GENERATION_STALLED_AFTER = timedelta(seconds=env.int("GENERATION_STALLED_SECONDS", 5))
-# The font that print sheets embed, with Chinese: a file, or `file.ttc#2` for a face of a collection. Empty: the first
-# of the usual places (cards/exports/fonts.py).
+# The font that print sheets embed: a file, or `file.ttc#2` for a face of a collection. Empty: Noto Sans SC.
 PRINT_FONT = env.str("PRINT_FONT", "")
 CURRENCY = env.str("CURRENCY", "CNY")
 

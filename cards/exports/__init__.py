@@ -66,7 +66,8 @@ def hand_out(
     layout: PrintLayout = PrintLayout.A4_10,
     password: str = "",
 ) -> Handout:
-    """The codes of the batch's unused cards as a file; with a `password` inside an AES-256 zip archive.
+    """The codes of the batch's unused cards as a file; with a `password` inside an AES-256 zip archive. A PDF of more
+    cards than one file holds is a zip archive of several.
 
     TXT and PDF hold the unused cards only, CSV and XLSX every card, all but the unused ones by their last four.
     `serials` narrows it to a range, both ends included. Raises NotWhole, NothingToHandOut, TooManyToPrint, NoPrintFont,
@@ -81,17 +82,25 @@ def hand_out(
         if file_format == ExportFormat.PDF and snapshot.codes > printing.MOST_CARDS:
             raise TooManyToPrint(printing.MOST_CARDS)
         # Built before the audit row, so that what is refused is not noted as handed out; it reads nothing yet.
-        chunks = _writer(file_format, layout)(batch, snapshot, vault)
+        several = file_format == ExportFormat.PDF and snapshot.codes > printing.CARDS_A_FILE
         filename = _name(batch, snapshot, serials) + f".{file_format.value}"
-        if password:
-            chunks = archive.sealed(filename, chunks, password)
+        if several:
+            files = _parts(batch, printing.pdfs(batch, snapshot, vault, layout))
+        else:
+            files = iter([(filename, _writer(file_format, layout)(batch, snapshot, vault))])
+        archived = several or bool(password)
+        chunks = archive.packed(files, password) if archived else next(files)[1]
         _note(batch, snapshot, actor, reason, address, file_format, serials, layout, bool(password))
     except BaseException:
         snapshot.close()
         raise
-    if password:
+    if archived:
         return Handout(f"{filename}.zip", "application/zip", snapshot.codes, chunks, snapshot)
     return Handout(filename, CONTENT_TYPES[file_format], snapshot.codes, chunks, snapshot)
+
+
+def _parts(batch: Batch, files: Iterator[tuple[int, int, Iterator[bytes]]]) -> Iterator[tuple[str, Iterator[bytes]]]:
+    return ((f"{batch.number}-{first}-{last}.pdf", chunks) for first, last, chunks in files)
 
 
 Writer = Callable[[Batch, Snapshot, BatchVault], Iterator[bytes]]

@@ -1,13 +1,11 @@
-"""A password-protected archive (zip, AES-256) around a stream, written as the stream comes."""
+"""An archive (zip; AES-256 under a password) around streams, written as they come."""
 
 from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
-
-import pyzipper
 
 from ..codes import ALPHABET
 
@@ -40,16 +38,20 @@ class Sink(io.RawIOBase):
         return taken
 
 
-def sealed(filename: str, chunks: Iterator[bytes], password: str) -> Iterator[bytes]:
-    """`chunks` as the one file `filename` of an archive."""
+def packed(files: Iterable[tuple[str, Iterator[bytes]]], password: str = "") -> Iterator[bytes]:
+    """The files, each (name, chunks), in one archive; encrypted if there is a password."""
+    import pyzipper  # dear to import, and seldom needed
+
     sink = Sink()
     with pyzipper.AESZipFile(sink, "w", compression=pyzipper.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.setpassword(password.encode())
-        archive.setencryption(pyzipper.WZ_AES, nbits=256)
-        with archive.open(filename, "w", force_zip64=True) as part:
-            for chunk in chunks:
-                part.write(chunk)
-                if taken := sink.take():
-                    yield taken
-        yield sink.take()
+        if password:
+            archive.setpassword(password.encode())
+            archive.setencryption(pyzipper.WZ_AES, nbits=256)
+        for name, chunks in files:
+            with archive.open(name, "w", force_zip64=True) as part:
+                for chunk in chunks:
+                    part.write(chunk)
+                    if taken := sink.take():
+                        yield taken
+            yield sink.take()
     yield sink.take()

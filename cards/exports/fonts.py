@@ -1,21 +1,13 @@
-"""The font that print sheets embed: PRINT_FONT, else the first Chinese one that this machine has."""
+"""The font that print sheets embed: PRINT_FONT, else Noto Sans SC from the package that ships it."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from django.conf import settings
 
-# (file, number of the simplified Chinese face in it). Debian: fonts-noto-cjk, fonts-wqy-microhei, fonts-droid-fallback.
-USUAL = (
-    ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", 2),
-    ("/usr/share/fonts/google-noto-cjk/NotoSansCJK-Regular.ttc", 2),
-    ("/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc", 2),
-    ("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", 0),
-    ("/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf", 0),
-    ("/System/Library/Fonts/STHeiti Light.ttc", 1),
-    ("/Library/Fonts/Arial Unicode.ttf", 0),
-)
+PACKAGE, FILE = "pylopdf_fonts_zh_cn", "NotoSansSC-Regular.otf"  # SIL Open Font License
 
 
 def print_font() -> tuple[str, int] | None:
@@ -23,4 +15,7 @@ def print_font() -> tuple[str, int] | None:
     if settings.PRINT_FONT:
         path, _hash, face = settings.PRINT_FONT.partition("#")
         return (path, int(face or 0)) if Path(path).is_file() and (face or "0").isdigit() else None
-    return next(((path, face) for path, face in USUAL if Path(path).is_file()), None)
+    package = find_spec(PACKAGE)  # looked at, not imported
+    if package is None or package.origin is None:
+        return None
+    return str(Path(package.origin).with_name(FILE)), 0

@@ -46,7 +46,10 @@ class DownloadForm(StepUpForm):
         label=_("Layout"),
         choices=PrintLayout.choices,
         required=False,
-        help_text=_("For PDF. Print at actual size, without fitting to the page."),
+        help_text=_(
+            "For PDF. Print at actual size, without fitting to the page. More than 5,000 cards come as several files "
+            "in a zip archive, 100,000 cards at most; for more give the printer a CSV file."
+        ),
     )
     serials = SerialsField(
         label=_("Serials"),

@@ -1,20 +1,20 @@
 """Print sheets (PDF): name, product, validity, serial and code of each card, and a QR code that leads to picking it up.
 
-The QR code holds a link with the card's code behind the `#`, which no server's log sees. A file is made in memory and
-holds MOST_CARDS at most, so that its memory has a limit too.
+The QR code holds a link with the card's code behind the `#`, which no server's log sees. A file is made in memory, so
+it holds CARDS_A_FILE at most; more cards make several files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import segno
 from django.conf import settings
 from django.utils.translation import gettext as _
-from fpdf import FPDF
 
 from ..choices import PrintLayout, ProductType
 from ..codes import group
@@ -24,7 +24,11 @@ from ..vault import BatchVault
 from .fonts import print_font
 from .snapshot import Snapshot
 
-MOST_CARDS = 5_000
+if TYPE_CHECKING:
+    from fpdf import FPDF
+
+CARDS_A_FILE = 5_000
+MOST_CARDS = 100_000  # minutes of a process's time
 REDEEM_PATH = "/cards/redeem/"
 FACE = "cards"
 
@@ -90,22 +94,40 @@ class Words:
         return self.name + self.product + self.valid + self.serial + self.hint
 
 
-def pdf(batch: Batch, snapshot: Snapshot, vault: BatchVault, layout: PrintLayout) -> Iterator[bytes]:
-    """The unused cards as a file to print. Raises NoPrintFont now; the cards are read when the first byte is asked."""
+def pdfs(
+    batch: Batch, snapshot: Snapshot, vault: BatchVault, layout: PrintLayout
+) -> Iterator[tuple[int, int, Iterator[bytes]]]:
+    """The unused cards as files to print, each (first serial, last serial, its bytes).
+
+    Raises NoPrintFont now; the cards are read when they are asked for.
+    """
     words, shape = Words.of(batch), LAYOUTS[layout]
     font = print_font()
     if font is None and not _is_latin(words.all):
         raise NoPrintFont
 
-    def document() -> Iterator[bytes]:
-        sheet = _blank(shape, font)
-        for number, (serial, code) in enumerate(snapshot.cards(vault)):
-            if number % shape.per_page == 0:
-                sheet.add_page()
-            _draw(sheet, shape, number % shape.per_page, words, serial, code)
-        yield bytes(sheet.output())
+    def files() -> Iterator[tuple[int, int, Iterator[bytes]]]:
+        cards = snapshot.cards(vault)
+        while part := list(islice(cards, CARDS_A_FILE)):
+            yield part[0][0], part[-1][0], _document(shape, font, words, part)
 
-    return document()
+    return files()
+
+
+def pdf(batch: Batch, snapshot: Snapshot, vault: BatchVault, layout: PrintLayout) -> Iterator[bytes]:
+    """As `pdfs`, for no more cards than one file holds."""
+    return chain.from_iterable(document for _first, _last, document in pdfs(batch, snapshot, vault, layout))
+
+
+def _document(
+    shape: Layout, font: tuple[str, int] | None, words: Words, cards: Iterable[tuple[int, str]]
+) -> Iterator[bytes]:
+    sheet = _blank(shape, font)
+    for number, (serial, code) in enumerate(cards):
+        if number % shape.per_page == 0:
+            sheet.add_page()
+        _draw(sheet, shape, number % shape.per_page, words, serial, code)
+    yield bytes(sheet.output())
 
 
 def _is_latin(text: str) -> bool:
@@ -118,6 +140,8 @@ def _is_latin(text: str) -> bool:
 
 
 def _blank(shape: Layout, font: tuple[str, int] | None) -> FPDF:
+    from fpdf import FPDF  # a quarter of a process's start, for the few that ever print
+
     sheet = FPDF(format=shape.page)
     sheet.set_auto_page_break(False)
     sheet.set_creator("")

@@ -18,7 +18,7 @@ from cards import actions, exports
 from cards.choices import AuditAction, ExportFormat, PrintLayout
 from cards.codes import group
 from cards.exceptions import NoPrintFont, NothingToHandOut, TooManyToPrint
-from cards.exports import fonts, printing, snapshot, tables
+from cards.exports import printing, snapshot, tables
 from cards.models import AuditEvent, Batch
 
 from .factories import make_batch
@@ -166,7 +166,6 @@ def test_a_print_sheet_has_as_many_pages_as_the_layout_needs(layout: PrintLayout
     assert note() | {"reason": ""} == {"reason": "", "format": "pdf", "cards": 11, "layout": layout.value}
 
 
-@pytest.mark.skipif(fonts.print_font() is None, reason="no Chinese font on this machine")
 def test_chinese_is_set_in_an_embedded_subset() -> None:
     batch, _codes = make_batch(quantity=1)
     data = handed(batch, ExportFormat.PDF)
@@ -198,8 +197,11 @@ def test_without_a_font_chinese_is_refused_and_latin_is_printed() -> None:
         handed(batch, ExportFormat.PDF)
     assert AuditEvent.objects.count() == before
     latin, codes = make_batch(quantity=1, name="Cloud server")
-    streams = re.findall(rb"stream\n(.*?)endstream", handed(latin, ExportFormat.PDF), re.S)
-    assert group(codes[0]).encode() in b"".join(_inflated(stream) for stream in streams)
+    assert group(codes[0]).encode() in b"".join(map(_inflated, _streams(handed(latin, ExportFormat.PDF))))
+
+
+def _streams(data: bytes) -> list[bytes]:
+    return re.findall(rb"stream\n(.*?)endstream", data, re.S)
 
 
 def _inflated(stream: bytes) -> bytes:
@@ -210,9 +212,29 @@ def _inflated(stream: bytes) -> bytes:
 
 
 @pytest.mark.usefixtures("no_font")
-def test_too_many_cards_for_one_print_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_cards_to_print_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(printing, "MOST_CARDS", 2)
     batch, _codes = make_batch(quantity=3, name="Cloud server")
     with pytest.raises(TooManyToPrint):
         handed(batch, ExportFormat.PDF)
     assert handed(batch, ExportFormat.PDF, serials=(1, 2)).startswith(b"%PDF-")
+
+
+@pytest.mark.usefixtures("no_font")
+@pytest.mark.parametrize("password", ["", "correct horse"])
+def test_more_cards_than_a_print_file_holds_are_several_files(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(printing, "CARDS_A_FILE", 2)
+    batch, codes = make_batch(quantity=5, name="Cloud server")
+    use(batch, 2, UserFactory.create(), "R1")
+    handout = exports.hand_out(
+        batch=batch, actor=None, reason="shop", file_format=ExportFormat.PDF, layout=PrintLayout.ONE, password=password
+    )
+    book = pyzipper.AESZipFile(io.BytesIO(b"".join(handout)))
+    book.setpassword(password.encode() or None)
+    assert (handout.filename, handout.content_type) == (f"{batch.number}.pdf.zip", "application/zip")
+    assert [bool(entry.flag_bits & 1) for entry in book.infolist()] == [bool(password)] * 2
+    texts = {name: b"".join(map(_inflated, _streams(book.read(name)))) for name in book.namelist()}
+    assert list(texts) == [f"{batch.number}-1-3.pdf", f"{batch.number}-4-5.pdf"]
+    held = [[code for code in codes if group(code).encode() in text] for text in texts.values()]
+    assert held == [[codes[0], codes[2]], codes[3:]]
+    assert note()["cards"] == 4

@@ -39,6 +39,7 @@ def untouched(batch: Batch) -> None:
 
 NOTHING = ("Nothing was changed: it is in that state already.", "未作更改：当前已是该状态。")
 STAYS = ("A used card cannot be disabled.", "已使用的提货卡不可禁用")
+STAYS_USED = ("so there is nothing to enable.", "不可重复使用，因此无法启用")
 VOID = ("This card was replaced by a new one.", "此提货卡已补换为新卡")
 USED = ("A used card cannot be replaced.", "已使用的提货卡不能补换")
 LATER = ("The validity can only be extended", "有效期只能延长")
@@ -46,7 +47,7 @@ IDLE = ("No cards of this batch are being generated.", "该批次没有正在生
 
 REFUSALS: list[tuple[Callable[[Batch], None], str, tuple[str, str]]] = [
     (used, "1/disable/", STAYS),
-    (used, "1/enable/", STAYS),
+    (used, "1/enable/", STAYS_USED),
     (used, "1/replace/", USED),
     (disabled, "1/disable/", NOTHING),
     (untouched, "1/enable/", NOTHING),

@@ -15,7 +15,7 @@ def run(schema_editor, statement):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("orders", "0008_timeline_append_only")]
+    dependencies = [("orders", "0010_order_called_at")]
     operations = [
         migrations.RunPython(
             lambda apps, schema_editor: run(schema_editor, STAYS),

@@ -36,5 +36,5 @@ def backwards(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("cards", "0014_batch_expires")]
+    dependencies = [("cards", "0015_list_days")]
     operations = [migrations.RunPython(forwards, backwards)]
