@@ -28,6 +28,7 @@ class User(AbstractUser):
         swappable = "AUTH_USER_MODEL"
         permissions = [
             ("top_up", "Can top up a member's balance"),
+            ("correct_top_up", "Can take back a mistaken top-up"),
             ("disable_member", "Can disable and enable members"),
         ]
         constraints = [

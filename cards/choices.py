@@ -108,6 +108,7 @@ class AuditAction(models.TextChoices):
     RETURN_CARD = "return_card", _("Card returned")
     FIX_ORDER = "fix_order", _("Order changed by staff")
     TOP_UP = "top_up", _("Balance topped up")
+    CORRECT_TOP_UP = "correct_top_up", _("Top-up corrected")
     DISABLE_MEMBER = "disable_member", _("Member disabled")
     ENABLE_MEMBER = "enable_member", _("Member enabled")
     INVITE_MEMBER = "invite_member", _("Member invited")

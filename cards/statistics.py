@@ -62,11 +62,17 @@ def stock(now: datetime) -> Stock:
     used = dict(UseCount.objects.order_by().values_list("batch").annotate(n=Sum("used")))
     dead = dict(DisabledCount.objects.values_list("batch", "cards"))
     zone, soon = timezone.get_default_timezone(), now + timedelta(days=30)
-    rows = Batch.objects.exclude(status=BatchStatus.CANCELLED).order_by().values_list(
-        "pk", "product_type", "line", "issued", "reference_price", "currency", "expires_at", "disabled_at", "created_at"
-    )  # fmt: skip
-    for pk, product_type, line, issued, price, currency, expires_at, disabled_at, created_at in rows.iterator():
-        taken, disabled = used.get(pk, 0), dead.get(pk, 0)
+    rows = (
+        Batch.objects.exclude(status=BatchStatus.CANCELLED)
+        .order_by()
+        .values_list(
+            *("pk", "product_type", "line", "issued", "replaced", "reference_price"),
+            *("currency", "expires_at", "disabled_at", "created_at"),
+        )
+    )
+    for pk, product_type, line, made, replaced, price, currency, expires_at, disabled_at, created_at in rows.iterator():
+        # A replaced card is void, and its replacement stands for it: the two count once.
+        issued, taken, disabled = made - replaced, used.get(pk, 0), dead.get(pk, 0) - replaced
         left = max(issued - taken - disabled, 0)
         usable = left if disabled_at is None and expires_at > now else 0
         ours = currency == settings.CURRENCY

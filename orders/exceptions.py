@@ -51,6 +51,22 @@ class WrongMember(OrderError):
         return _("The state of this member does not allow this. Reload the page to see how it stands.")
 
 
+class AlreadyCorrected(OrderError):
+    def __str__(self) -> str:
+        return _("This top-up has been corrected already.")
+
+
+class SpentAlready(OrderError):
+    """`left` is all that the balance holds, in the portal's currency."""
+
+    def __init__(self, left: Decimal) -> None:
+        self.left = left
+        super().__init__(left)
+
+    def __str__(self) -> str:
+        return _("The balance is only %(left)s: no more than that can be taken back.") % {"left": f"{self.left:,.2f}"}
+
+
 class NotLater(OrderError):
     def __str__(self) -> str:
         return _("The new end must be later than the present one and in the future.")

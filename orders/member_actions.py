@@ -1,4 +1,4 @@
-"""What staff do to members: top up, shut out, let in again, invite another; each with its audit row."""
+"""What staff do to members: top up and take back, shut out, let in again, invite another; each with its audit row."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from decimal import Decimal
 from django.db import transaction
 
 from accounts import membership
-from accounts.actions import record_entry, set_active
+from accounts.actions import balance_of, record_entry, set_active
 from accounts.choices import LedgerKind
 from accounts.models import Invitation, LedgerEntry, User
 from cards import audit
 from cards.choices import AuditAction
 
-from .exceptions import WrongMember
+from .exceptions import AlreadyCorrected, SpentAlready, WrongMember
 
 
 def top_up(
@@ -48,6 +48,43 @@ def top_up(
             reason=reason,
         )
     return entry
+
+
+def correction_reference(entry: LedgerEntry) -> str:
+    """What the correction of a top-up refers to; the ledger takes it once."""
+    return entry.reference or f"E{entry.pk}"
+
+
+@transaction.atomic
+def correct_top_up(
+    *, entry: LedgerEntry, amount: Decimal, reason: str, actor: User, address: str | None = None
+) -> LedgerEntry:
+    """Take `amount` (positive, at most the top-up's) of a mistaken top-up off the balance, by an entry of its own.
+
+    Once for each top-up. Raises AlreadyCorrected, and SpentAlready when the balance does not hold so much any more.
+    """
+    if entry.kind != LedgerKind.TOP_UP or not 0 < amount <= entry.amount:
+        raise ValueError("a correction takes back at most what a top-up gave")
+    member = User.objects.select_for_update(no_key=True).get(pk=entry.member_id)
+    reference = correction_reference(entry)
+    if LedgerEntry.objects.filter(kind=LedgerKind.CORRECTION, reference=reference).exists():
+        raise AlreadyCorrected
+    if (left := balance_of(member)) < amount:
+        raise SpentAlready(left)
+    made = record_entry(
+        member=member, kind=LedgerKind.CORRECTION, amount=-amount, reference=reference, reason=reason, created_by=actor
+    )
+    audit.record(
+        AuditAction.CORRECT_TOP_UP,
+        actor=actor,
+        address=address,
+        member=member.pk,
+        amount=f"{made.amount:.2f}",
+        balance=f"{made.balance_after:.2f}",
+        reference=reference,
+        reason=reason,
+    )
+    return made
 
 
 @transaction.atomic

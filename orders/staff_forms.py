@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.stepup import StepUpForm
@@ -68,6 +69,22 @@ class TopUpForm(StepUpForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["amount"].help_text = settings.CURRENCY
+
+
+class CorrectionForm(StepUpForm):
+    amount = forms.DecimalField(
+        label=_("Amount to take back"), min_value=Decimal("0.01"), max_digits=9, decimal_places=2
+    )
+    reason = forms.CharField(
+        label=_("Reason"), max_length=200, help_text=_("The member sees it beside the entry in his ledger.")
+    )
+
+    def __init__(self, *args: Any, most: Decimal, **kwargs: Any) -> None:
+        super().__init__(*args, initial={"amount": most}, **kwargs)
+        amount = self.fields["amount"]
+        amount.help_text = _("At most %(most)s %(currency)s.") % {"most": f"{most:,.2f}", "currency": settings.CURRENCY}
+        amount.validators.append(MaxValueValidator(most))
+        amount.widget.attrs["max"] = f"{most:.2f}"
 
 
 class ExtendServiceForm(DeedForm):

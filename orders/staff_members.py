@@ -9,12 +9,14 @@ from django.db.models.functions import Lower
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.actions import balance_of
 from accounts.address import client_address
+from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry, User
 from accounts.paging import KeysetPage
 from cards.models import CardUse
@@ -24,7 +26,7 @@ from . import member_actions as actions
 from .choices import IN_FLIGHT, STUCK, ServiceState
 from .deeds import Deed, deed_page, sum_of
 from .models import Order, Service
-from .staff_forms import DeedForm, MemberFilter, TopUpForm
+from .staff_forms import CorrectionForm, DeedForm, MemberFilter, TopUpForm
 
 MEMBERS_A_PAGE = 20
 SHOWN = 10  # rows of each kind on a member's page; the lists behind them show all
@@ -78,7 +80,10 @@ def member_detail(request: StaffRequest, pk: int) -> HttpResponse:
         context["services"] = Service.objects.filter(member=member).select_related("order").order_by("-id")[:SHOWN]
     if see_money:
         ledger = LedgerEntry.objects.filter(member=member).select_related("created_by")
-        context |= {"balance": balance_of(member), "page": KeysetPage(ledger, request, size=SHOWN)}
+        page = KeysetPage(ledger, request, size=SHOWN)
+        context |= {"balance": balance_of(member), "page": page}
+        if request.user.has_perm("accounts.correct_top_up"):
+            context["correctable"] = _correctable(list(page))
     return render(request, "staff/member_detail.html", context)
 
 
@@ -117,6 +122,43 @@ def member_top_up(request: StaffRequest, pk: int) -> HttpResponseBase:
     return deed_page(request, deed, form, act)
 
 
+@staff_view("accounts.correct_top_up")
+@require_http_methods(["GET", "POST"])
+def member_correct(request: StaffRequest, pk: int, entry: int) -> HttpResponseBase:
+    """Take a mistaken top-up back: the entry stays, another one answers it."""
+    member = _member(pk)
+    top_up = get_object_or_404(LedgerEntry, pk=entry, member=member, kind=LedgerKind.TOP_UP)
+    form = CorrectionForm(request.POST or None, request=request, most=top_up.amount)
+    deed = Deed(
+        title=_("Correct a top-up of %(name)s") % {"name": member.username},
+        button=_("Take back"),
+        says=[
+            _("On %(day)s %(amount)s were added.")
+            % {"day": f"{timezone.localtime(top_up.created_at):%Y-%m-%d}", "amount": sum_of(top_up.amount)},
+            _("The balance is %(balance)s now.") % {"balance": sum_of(balance_of(member))},
+            _("Both entries stay in the ledger for good; the member sees them. A top-up is corrected once."),
+        ],
+        back=_page_of(member),
+        trail=_trail(member),
+        danger=True,
+    )
+
+    def act() -> str:
+        made = actions.correct_top_up(
+            entry=top_up,
+            amount=form.cleaned_data["amount"],
+            reason=form.cleaned_data["reason"],
+            actor=request.user,
+            address=client_address(request),
+        )
+        return _("%(amount)s were taken back. The balance is %(balance)s.") % {
+            "amount": sum_of(-made.amount),
+            "balance": sum_of(made.balance_after),
+        }
+
+    return deed_page(request, deed, form, act)
+
+
 @staff_view("accounts.disable_member")
 @require_http_methods(["GET", "POST"])
 def member_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpResponseBase:
@@ -148,6 +190,15 @@ def member_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpRespo
         return done % {"name": member.username}
 
     return deed_page(request, deed, form, act)
+
+
+def _correctable(entries: list[LedgerEntry]) -> set[int]:
+    """The keys of the top-ups among them that nobody has corrected."""
+    answers = {actions.correction_reference(each): each.pk for each in entries if each.kind == LedgerKind.TOP_UP}
+    made = LedgerEntry.objects.filter(kind=LedgerKind.CORRECTION, reference__in=answers)
+    for reference in made.values_list("reference", flat=True):
+        del answers[reference]
+    return set(answers.values())
 
 
 def _member(pk: int) -> User:

@@ -31,6 +31,7 @@ urlpatterns = [
     path("members/invite/", staff_invite.invite, name="member-invite"),
     path("members/<int:pk>/", staff_members.member_detail, name="member"),
     path("members/<int:pk>/top-up/", staff_members.member_top_up, name="member-top-up"),
+    path("members/<int:pk>/ledger/<int:entry>/correct/", staff_members.member_correct, name="member-correct"),
     path("members/<int:pk>/disable/", staff_members.member_switch, {"disable": True}, name="member-disable"),
     path("members/<int:pk>/enable/", staff_members.member_switch, {"disable": False}, name="member-enable"),
 ]

@@ -94,6 +94,7 @@ STAFF_NAV = (
             "staff-orders:member-list",
             "staff-orders:member",
             "staff-orders:member-top-up",
+            "staff-orders:member-correct",
             "staff-orders:member-disable",
             "staff-orders:member-enable",
         ),

@@ -22,6 +22,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "supervisor": (
         *READ,
         *MEMBERS,
+        "accounts.correct_top_up",
         "accounts.disable_member",
         "cards.approve_batch",
         "cards.cancel_batch",

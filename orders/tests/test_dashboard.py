@@ -46,8 +46,10 @@ def test_what_is_still_owed_follows_every_deed() -> None:
     replacement.replace_card(card=batch.cards.get(serial=3), actor=None, reason="lost")
     batch.refresh_from_db()
     assert stock().value == Decimal("950.00"), "a new card stands for the old one"
+    assert (stock().issued, stock().usable, stock().disabled) == (15, 14, 0), "and the two are one card"
+    assert sum(statistics.stock(timezone.now()).issued_by_month.values()) == 15
     actions.disable_batch(batch=batch, actor=None)
-    assert (stock().usable, stock().disabled, stock().value) == (5, 10, Decimal("50.00"))
+    assert (stock().usable, stock().disabled, stock().value) == (5, 9, Decimal("50.00"))
     Batch.objects.filter(pk=other.pk).update(expires_at=timezone.now())
     assert (stock().usable, stock().expired, stock().value) == (0, 5, Decimal(0))
 

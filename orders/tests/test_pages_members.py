@@ -13,7 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts.actions import balance_of
+from accounts.actions import balance_of, record_entry
+from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry, User
 from accounts.tests.factories import PASSWORD, UserFactory
 from cards.choices import AuditAction
@@ -135,6 +136,83 @@ def test_what_moves_no_money(client: Client, alice: User, changes: dict[str, str
     assert answer.status_code == 422
     assert not LedgerEntry.objects.exists()
     assert not AuditEvent.objects.exists()
+
+
+# --- a mistaken top-up ----------------------------------------------------------------------------------------------
+def correction(entry: LedgerEntry) -> str:
+    return reverse("staff-orders:member-correct", args=[entry.member_id, entry.pk])
+
+
+def topped_up(member: User, amount: str = "12.50") -> LedgerEntry:
+    return member_actions.top_up(
+        member=member, amount=Decimal(amount), reason="transfer", actor=UserFactory.create(), token=uuid.uuid4()
+    )
+
+
+@pytest.fixture
+def corrector(db: None) -> Client:
+    return client_of(staff_with(*SEES, "correct_top_up"))
+
+
+def correct_form(**changes: Any) -> dict[str, Any]:
+    return {"amount": "12.50", "reason": "meant for bob", "password": PASSWORD} | changes
+
+
+def test_a_mistaken_top_up_is_taken_back_once(corrector: Client, alice: User) -> None:
+    entry, url = topped_up(alice), reverse("staff-orders:member", args=[alice.pk])
+    assert correction(entry) in corrector.get(url).text
+    assert "12.50" in corrector.get(correction(entry)).text
+    for _ in range(2):
+        assert corrector.post(correction(entry), correct_form())["Location"] == url
+    first, second = LedgerEntry.objects.order_by("sequence")
+    assert (first.pk, first.amount) == (entry.pk, Decimal("12.50"))
+    assert (second.kind, second.amount, second.balance_after) == ("correction", Decimal("-12.50"), Decimal(0))
+    assert (second.reference, second.reason) == (entry.reference, "meant for bob")
+    event = AuditEvent.objects.get(action=AuditAction.CORRECT_TOP_UP)
+    assert (event.detail["member"], event.detail["amount"], event.detail["reason"]) == (
+        alice.pk,
+        "-12.50",
+        "meant for bob",
+    )
+    page = corrector.get(url).text
+    assert "has been corrected already" in page
+    assert correction(entry) not in page
+    assert "Correction of a top-up" in client_of(alice).get("/accounts/balance/").text
+
+
+def test_a_part_of_it_leaves_the_rest(corrector: Client, alice: User) -> None:
+    corrector.post(correction(topped_up(alice)), correct_form(amount="2.50"))
+    assert balance_of(alice) == Decimal(10)
+
+
+def test_what_is_spent_cannot_be_taken_back(corrector: Client, alice: User) -> None:
+    entry = topped_up(alice)
+    record_entry(member=alice, kind=LedgerKind.SURCHARGE, amount=Decimal(-10), reference="7K3M9-QPX2T")
+    answer = corrector.post(correction(entry), correct_form(), follow=True)
+    assert "The balance is only 2.50" in answer.text
+    assert balance_of(alice) == Decimal("2.50")
+    assert not AuditEvent.objects.filter(action=AuditAction.CORRECT_TOP_UP).exists()
+    corrector.post(correction(entry), correct_form(amount="2.50"))
+    assert balance_of(alice) == 0
+
+
+@pytest.mark.parametrize("changes", [{"password": "wrong"}, {"amount": "12.51"}, {"amount": "0"}, {"reason": ""}])
+def test_what_takes_nothing_back(corrector: Client, alice: User, changes: dict[str, str]) -> None:
+    entry = topped_up(alice)
+    assert corrector.post(correction(entry), correct_form(**changes)).status_code == 422
+    assert LedgerEntry.objects.count() == 1
+
+
+def test_only_a_top_up_of_this_member_and_only_with_permission(corrector: Client, alice: User, bob: User) -> None:
+    entry = topped_up(alice)
+    charge = record_entry(member=alice, kind=LedgerKind.SURCHARGE, amount=Decimal(-1), reference="7K3M9-QPX2T")
+    assert corrector.post(correction(charge), correct_form()).status_code == 404
+    wrong = reverse("staff-orders:member-correct", args=[bob.pk, entry.pk])
+    assert corrector.post(wrong, correct_form()).status_code == 404
+    cashier = client_of(staff_with(*SEES, "top_up"))
+    assert cashier.post(correction(entry), correct_form()).status_code == 403
+    assert correction(entry) not in cashier.get(reverse("staff-orders:member", args=[alice.pk])).text
+    assert LedgerEntry.objects.count() == 2
 
 
 def test_a_member_who_is_shut_out_is_signed_out_at_once(client: Client, alice: User) -> None:

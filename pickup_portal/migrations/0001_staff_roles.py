@@ -1,8 +1,35 @@
-"""Make a group per staff role. Permissions are created here too, since post_migrate has not run on a new database."""
+"""Make a group per staff role. Permissions are created here too, since post_migrate has not run on a new database.
+
+What the roles may do besides came with the migrations after this one; `pickup_portal.roles` says how they stand now.
+"""
 
 from django.db import migrations
 
-from pickup_portal.roles import ROLES
+READ = (
+    "cards.view_batch",
+    "cards.view_card",
+    "cards.view_carduse",
+    "cards.view_line",
+    "cards.view_image",
+    "cards.view_operatingsystem",
+    "cards.view_servermodel",
+    "orders.view_order",
+    "orders.view_service",
+)
+ROLES = {
+    "issuer": (*READ, "cards.add_batch"),
+    "distributor": (*READ, "cards.download_batch", "cards.reveal_card"),
+    "supervisor": (*READ, "cards.disable_batch", "cards.extend_batch", "orders.return_card"),
+    "operator": (*READ, "orders.retry_order", "orders.return_card", "orders.redeem_for_member"),
+    "support": READ,
+    "auditor": (
+        *READ,
+        "cards.view_audit_trail",
+        "cards.view_auditevent",
+        "accounts.view_ledgerentry",
+        "accounts.view_user",
+    ),
+}
 
 
 def make_roles(apps, schema_editor):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from accounts.actions import record_entry
+from accounts.choices import LedgerKind
 from accounts.models import User
 from accounts.tests.factories import UserFactory
 from cards.choices import ProductType
@@ -130,6 +133,7 @@ TABLE: dict[str, Row] = {
     "staff:card-reveal": staff("cards.reveal_card"),
     "staff-orders:member": staff("accounts.view_user", methods=GET),
     "staff-orders:member-top-up": staff("accounts.top_up"),
+    "staff-orders:member-correct": staff("accounts.correct_top_up"),
     "staff-orders:member-disable": staff("accounts.disable_member"),
     "staff-orders:member-enable": staff("accounts.disable_member"),
     "staff-orders:provisioner-list": staff("orders.check_provisioners", methods=GET),
@@ -200,6 +204,7 @@ def world(db: None) -> dict[str, Any]:
         "model": ServerModelFactory.create(line=line).pk,
         "system": OperatingSystemFactory.create().pk,
         "event": AuditEvent.objects.latest("pk").pk,
+        "entry": record_entry(member=alice, kind=LedgerKind.TOP_UP, amount=Decimal(5)).pk,
     }
 
 
@@ -209,6 +214,7 @@ def address(name: str, world: dict[str, Any]) -> str:
         (lambda n: n in ("staff-orders:retry", "staff-orders:cancel", "staff-orders:settle"), [world["stuck"]]),
         (lambda n: n.startswith("staff-orders:provisioner-") and not n.endswith("list"), ["simulator"]),
         (lambda n: n.startswith("staff-orders:member") and not n.endswith(("list", "invite")), [world["alice"].pk]),
+        (lambda n: n == "staff-orders:member-correct", [world["alice"].pk, world["entry"]]),
         (lambda n: n == "staff:audit-event", [world["event"]]),
         (lambda n: n in ("staff:batch-add-type", "staff:batch-quote"), ["cloud_server"]),
         (lambda n: n in ("staff:line-detail", "staff:line-edit", "staff:image-add"), [world["line"]]),
