@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
@@ -49,30 +50,37 @@ def unsealed(after: int = 0) -> QuerySet[AuditEvent]:
 
 def seal_new_events(*, everything: bool = False) -> int:
     """Link the events not linked yet; returns how many. `everything` looks for stragglers from the beginning too."""
-    total, after = 0, None
-    while True:
-        made, last = _seal_round(everything, after)
-        total += made
-        if last is None:
-            return total
-        after = last
+    total, after = 0, 0 if everything else _horizon()
+    while (last := _window_end(after)) is not None:
+        made = _seal_window(after, last)
+        if made is None:  # another sealer is at work
+            break
+        total, after = total + made, last
+    return total
 
 
-def _seal_round(everything: bool, after: int | None) -> tuple[int, int | None]:
-    """(links made, the last event looked at or None when there is no more)."""
-    start = after if after is not None else 0 if everything else _horizon()
-    if not unsealed(start).exists():  # no lock, no write while nothing happens
-        return 0, None
+def _window_end(after: int) -> int | None:
+    """The key of the last of the next ROUND events; None when there is none. A window of keys, so that finding what is
+    unsealed in it costs the same however long the chain is."""
+    keys = AuditEvent.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)
+    return keys[ROUND - 1 : ROUND].first() or keys.last()
+
+
+def _seal_window(after: int, last: int) -> int | None:
+    """Link what is not linked among the events with keys in (after, last]; how many, None while another does it."""
+    new = unsealed(after).filter(pk__lte=last)
+    if not new.exists():  # no lock, no write while nothing happens
+        return 0
     with transaction.atomic():
         head = _locked_head()
-        if head is None:  # another sealer is at work
-            return 0, None
-        events = list(unsealed(start)[:ROUND])
+        if head is None:
+            return None
+        events = list(new)
         genuine = [event for event in events if audit.is_genuine(event)]
         if strange := len(events) - len(genuine):
             logger.error("%s audit events do not fit their marks and are not sealed; run check_invariants", strange)
         _link(head, genuine)
-    return len(genuine), events[-1].pk if len(events) == ROUND else None
+    return len(genuine)
 
 
 def _horizon() -> int:
@@ -104,9 +112,9 @@ def _link(head: AuditHead, events: list[AuditEvent]) -> None:
     head.save(update_fields=["position", "seal", "key_id", "mark", "horizon"])
 
 
-def body_of(previous: bytes, position: int, event: AuditEvent) -> bytes:
+def body_of(previous: bytes, position: int, event: audit.Said, said: bytes | None = None) -> bytes:
     numbers = position.to_bytes(8, "big") + event.pk.to_bytes(8, "big")
-    return previous + numbers + bytes(event.mark) + audit.canonical(event)
+    return previous + numbers + bytes(event.mark) + (said or audit.canonical(event))
 
 
 def _head_body(position: int, seal: bytes) -> bytes:
@@ -125,15 +133,16 @@ class Walk:
         """Go over the next `limit` links (all of them), yielding each break found on the way."""
         while limit is None or limit > 0:
             count = PAGE if limit is None else min(PAGE, limit)
-            page = list(AuditSeal.objects.filter(position__gt=self.position).order_by("position")[:count])
+            links = AuditSeal.objects.filter(position__gt=self.position).order_by("position")
+            page = list(links.values_list("position", "event_id", "seal", "key_id", named=True)[:count])
             if not page:
                 return
-            events = AuditEvent.objects.in_bulk([link.event_id for link in page])
+            events = _events([link.event_id for link in page])
             for link in page:
                 yield from self._step(link, events.get(link.event_id))
             limit = limit and limit - count
 
-    def _step(self, link: AuditSeal, event: AuditEvent | None) -> Iterator[Break]:
+    def _step(self, link: Any, event: audit.Said | None) -> Iterator[Break]:
         if link.position != self.position + 1:
             yield Break(self.position + 1, None, f"links {self.position + 1} to {link.position - 1} are gone")
         if what := wrong_with(link, event, self.seal):
@@ -141,13 +150,23 @@ class Walk:
         self.position, self.seal = link.position, bytes(link.seal)
 
 
-def wrong_with(link: AuditSeal, event: AuditEvent | None, previous: bytes) -> str:
+def _events(keys: list[int]) -> dict[int, audit.Said]:
+    """Rows and not objects: a whole chain is read so. By their range, which is short but for stragglers."""
+    events, first, last = AuditEvent.objects.order_by(), min(keys), max(keys)
+    near = last - first < 4 * len(keys)
+    found = events.filter(pk__range=(first, last)) if near else events.filter(pk__in=keys)
+    return {row.pk: row for row in found.values_list(*audit.COLUMNS, named=True)}
+
+
+def wrong_with(link: Any, event: audit.Said | None, previous: bytes) -> str:
+    """`link`: an AuditSeal, or a row of its columns."""
     if event is None:
         return "the event is gone"
-    if not audit.is_genuine(event):
+    said = audit.canonical(event)
+    if not audit.is_genuine(event, said):
         return "the event was changed"
     try:
-        fits = vault.audit_seal(link.key_id, body_of(previous, link.position, event)) == bytes(link.seal)
+        fits = vault.audit_seal(link.key_id, body_of(previous, link.position, event, said)) == bytes(link.seal)
     except vault.KeyUnavailable:
         return f"the key {link.key_id!r} is missing from AUDIT_KEYS"
     return "" if fits else "the link does not fit the one before it"

@@ -189,7 +189,12 @@ def initial_password(order_key: UUID) -> str:
 
 def audit_mark(body: bytes) -> bytes:
     """The keyed hash an audit event is born with. Its key comes from the index key, which every process has."""
-    return hmac.digest(hmac.digest(_index_key(), b"audit mark", "sha256"), body, "sha256")
+    return hmac.digest(_mark_key(_index_key()), body, "sha256")
+
+
+@lru_cache(4)
+def _mark_key(index_key: bytes) -> bytes:
+    return hmac.digest(index_key, b"audit mark", "sha256")
 
 
 def newest_audit_key() -> str:

@@ -15,7 +15,9 @@ from cards.models import Batch, CardUse, RefusedTry
 WINDOW = timedelta(days=30)
 WRONG_FROM_MEMBER, WRONG_FROM_ADDRESS = 10, 20
 MANY_OF_A_BATCH = 5
-LATEST_USES = 50_000  # looked through for many cards of one batch, so that the cost has a limit
+# How many rows are looked through, the newest first, so that the cost has a limit whatever is going on.
+LATEST_USES = 50_000
+LATEST_TRIES = 50_000
 SHOWN = 20
 
 
@@ -39,7 +41,10 @@ class Hoarder:
 
 
 def wrong_codes(since: datetime) -> Any:
-    return RefusedTry.objects.filter(hour__gte=since, outcome=TryOutcome.UNKNOWN).order_by()
+    newest = RefusedTry.objects.order_by("-pk").values_list("pk", flat=True)
+    oldest = newest[LATEST_TRIES - 1 : LATEST_TRIES].first() or 0
+    tries = RefusedTry.objects.filter(pk__gte=oldest, hour__gte=since, outcome=TryOutcome.UNKNOWN)
+    return tries.order_by()
 
 
 def tried_by_member(since: datetime, at_least: int = 1) -> list[Guesser]:

@@ -213,6 +213,8 @@ class Service(models.Model):
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="service_due"),
             models.Index(fields=["check_at"], condition=~Q(state=ServiceState.TERMINATED), name="service_check"),
+            models.Index(fields=["id"], condition=Q(needs_attention=True), name="service_stuck"),
+            models.Index(fields=["state", "id"], name="service_state"),
             models.Index(fields=["expires_at"], condition=~Q(wanted=ServiceState.TERMINATED), name="service_expiry"),
         ]
         constraints = [

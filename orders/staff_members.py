@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Lower
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -19,6 +18,7 @@ from accounts.address import client_address
 from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry, User
 from accounts.paging import KeysetPage
+from accounts.search import find_members
 from cards.models import CardUse
 from cards.views.access import StaffRequest, staff_view
 
@@ -30,14 +30,6 @@ from .staff_forms import CorrectionForm, DeedForm, MemberFilter, TopUpForm
 
 MEMBERS_A_PAGE = 20
 SHOWN = 10  # rows of each kind on a member's page; the lists behind them show all
-
-
-def find_members(text: str) -> QuerySet[User]:
-    """Members whom a text names: member ID, e-mail address, or the beginning of a user name. Each has its index."""
-    named = Q(username__startswith=text) | Q(~Q(email=""), lower_email=text.lower()) | Q(external_id=text)
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        named |= Q(pk=int(text), external_id=None) | Q(pk=int(text), external_id="")
-    return User.objects.alias(lower_email=Lower("email")).filter(named, is_staff=False)
 
 
 @staff_view("accounts.view_user")

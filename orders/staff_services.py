@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.address import client_address
 from accounts.paging import KeysetPage
+from accounts.search import keys_of_members
 from cards import catalog
 from cards.actions import Validity
 from cards.views.access import StaffRequest, staff_view
@@ -21,12 +22,10 @@ from cards.views.access import StaffRequest, staff_view
 from . import actions
 from .choices import ServiceState
 from .deeds import Deed, deed_page
-from .models import Service
+from .models import Order, Service
 from .staff_forms import DeedForm, ExtendServiceForm, ProvenDeedForm, ServiceFilter
-from .staff_members import find_members
 
 SERVICES_A_PAGE = 50
-MOST_MEMBERS = 200
 
 
 @staff_view("orders.view_service")
@@ -41,8 +40,8 @@ def service_list(request: StaffRequest) -> HttpResponse:
     if "attention" in chosen:
         services = services.unsettled()
     if "q" in chosen:
-        members = list(find_members(chosen["q"]).values_list("pk", flat=True)[:MOST_MEMBERS])
-        services = services.filter(Q(order__number=chosen["q"].upper()) | Q(member__in=members))
+        orders = list(Order.objects.filter(number=chosen["q"].upper()).values_list("pk", flat=True))
+        services = services.filter(Q(order__in=orders) | Q(member__in=keys_of_members(chosen["q"])))
     context = {
         "form": form,
         "page": KeysetPage(services, request, size=SERVICES_A_PAGE),

@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.address import client_address
-from accounts.models import User
 from accounts.paging import KeysetPage
+from accounts.search import keys_of_members
 from cards import catalog
 from cards.list_pages import Sorting, csv_of, in_days, moment
 from cards.views.access import StaffRequest, staff_view
@@ -31,7 +31,7 @@ from .staff_forms import SettleForm
 
 ORDERS_A_PAGE = 50
 MOST_STUCK = 10
-MOST_MEMBERS_FOUND = 200
+MOST_NAMED = 200  # orders whose numbers begin alike
 
 
 @staff_view("orders.view_order")
@@ -87,10 +87,9 @@ def _filtered(chosen: dict[str, Any]) -> QuerySet[Order]:
     if "line" in chosen:
         orders = orders.filter(line=chosen["line"])
     if "q" in chosen:
-        q = chosen["q"]
-        found = User.objects.filter(Q(username__icontains=q) | Q(email__icontains=q) | Q(external_id=q))
-        members = list(found.values_list("pk", flat=True)[:MOST_MEMBERS_FOUND])
-        orders = orders.filter(Q(number__istartswith=q) | Q(member__in=members))
+        named = Order.objects.filter(number__startswith=chosen["q"].upper()).order_by("-pk")
+        numbers = list(named.values_list("pk", flat=True)[:MOST_NAMED])
+        orders = orders.filter(Q(pk__in=numbers) | Q(member__in=keys_of_members(chosen["q"])))
     narrowed: QuerySet[Order] = in_days(orders, "created_at", chosen)
     return narrowed
 

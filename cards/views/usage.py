@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from accounts.models import User
 from accounts.paging import KeysetPage
+from accounts.search import keys_of_members
 
 from ..forms import UsageFilter, id_in
 from ..list_pages import Sorting, csv_of, in_days, moment
@@ -75,10 +75,5 @@ def _filtered(chosen: dict[str, Any]) -> QuerySet[CardUse]:
 def _names(text: str) -> Q:
     """The uses that a text speaks of: a member by ID, user name or address, a batch by ID or number."""
     pk = id_in(text)
-    members = Q(username__icontains=text) | Q(external_id=text) | Q(email__iexact=text)
-    if pk is not None:
-        # Members known by the company's own number are not found under the portal's.
-        members |= Q(pk=pk) & (Q(external_id=None) | Q(external_id=""))
-    found: QuerySet[User] = User.objects.filter(members)
-    named = Q(member__in=found)
+    named = Q(member__in=keys_of_members(text))
     return named if pk is None else named | Q(batch_id=pk)

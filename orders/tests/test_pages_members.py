@@ -16,6 +16,7 @@ from django.urls import reverse
 from accounts.actions import balance_of, record_entry
 from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry, User
+from accounts.search import find_members
 from accounts.tests.factories import PASSWORD, UserFactory
 from cards.choices import AuditAction
 from cards.models import AuditEvent
@@ -23,7 +24,6 @@ from cards.tests.factories import make_batch
 from orders import member_actions
 from orders.choices import OrderState
 from orders.exceptions import WrongMember
-from orders.staff_members import find_members
 
 from .cast import alice, bob, client_of, place_order, put_into
 
