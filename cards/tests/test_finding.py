@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
 from accounts.models import User
 from accounts.tests.commands import run_json
@@ -88,6 +89,19 @@ def test_a_replaced_card_leads_to_its_replacement_and_back(client: Client, made:
     detail = text_of(client.get(f"/staff/cards/{batch.pk}/"))
     assert f"replaced by {new.serial}" in detail
     assert "replaces 1" in detail
+
+
+def test_a_serial_alone_is_told_what_is_missing(made: tuple[Batch, list[str], User]) -> None:
+    client = client_of(staff_with("view_card", "view_batch"))
+    assert "together with its batch, such as 78/17" in text_of(client.post(PAGE, {"q": "17"}))
+    assert "a code has 25 characters" in text_of(client.post(PAGE, {"q": "nobody"}))
+
+
+def test_what_was_found_can_be_disabled_at_once(made: tuple[Batch, list[str], User]) -> None:
+    batch, codes, _alice = made
+    disable = reverse("staff:card-disable", args=[batch.pk, 3])
+    assert disable in client_of(staff_with("view_card", "disable_batch")).post(PAGE, {"q": codes[2]}).text
+    assert disable not in client_of(staff_with("view_card")).post(PAGE, {"q": codes[2]}).text
 
 
 def test_too_many_are_cut_off_and_said_so(

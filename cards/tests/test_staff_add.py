@@ -183,6 +183,16 @@ def test_unknown_product_is_not_found(client: Client) -> None:
     assert client.post("/staff/cards/add/domain/quote/").status_code == 404
 
 
+def test_of_several_lines_none_is_chosen_for_the_person(client: Client, line: Line) -> None:
+    assert f'<option value="{line.pk}" selected>' in client.get(add()).text
+    LineFactory.create()
+    page = client.get(add()).text
+    assert f'<option value="{line.pk}">' in page
+    assert '<option value="" selected>' in page
+    assert client.post(add(), typed(line) | {"line": ""}).status_code == 422
+    assert not Batch.objects.exists()
+
+
 class TestQuote:
     url = "/staff/cards/add/cloud_server/quote/"
 
@@ -194,6 +204,15 @@ class TestQuote:
         assert "For 1 year ¥2,304.00" in shown
         assert "Windows costs ¥360.00 more on this line for the whole term." in shown
         assert not Batch.objects.exists()
+
+    def test_says_what_all_cards_are_worth_together(self, client: Client, line: Line) -> None:
+        htmx = {"hx-request": "true"}
+        assert "500 cards together ¥1,152,000.00" in text_of(
+            client.post(self.url, typed(line, quantity="500"), headers=htmx)
+        )
+        overridden = client.post(self.url, typed(line, quantity="500", reference_price="1000"), headers=htmx)
+        assert "500 cards together at ¥1,000.00 each ¥500,000.00" in text_of(overridden)
+        assert "together" not in text_of(client.post(self.url, typed(line, quantity="many"), headers=htmx))
 
     def test_says_what_windows_will_mean(self, client: Client, line: Line) -> None:
         for policy, says in [

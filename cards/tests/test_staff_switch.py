@@ -105,6 +105,25 @@ def test_used_card_cannot_be_disabled(client: Client, batch: Batch) -> None:
     assert AuditEvent.objects.count() == before
 
 
+def test_used_card_is_told_apart_before_the_form(client: Client, batch: Batch) -> None:
+    for deed, said in (("disable", "cannot be disabled."), ("enable", "there is nothing to enable.")):
+        for response in (
+            client.get(f"/staff/cards/{batch.pk}/1/{deed}/", follow=True),
+            client.post(f"/staff/cards/{batch.pk}/1/{deed}/", {"reason": ""}, follow=True),
+        ):
+            assert said in text_of(response)
+            assert response.redirect_chain == [(f"/staff/cards/{batch.pk}/?serial=1", 302)]
+
+
+def test_the_message_offers_the_way_back(client: Client, batch: Batch) -> None:
+    for place in (f"/staff/cards/{batch.pk}/", f"/staff/cards/{batch.pk}/4/"):
+        done = client.post(f"{place}disable/", {"reason": ""}, follow=True)
+        assert f'<a href="{place}enable/">Enable again</a>' in done.text
+        undone = client.post(f"{place}enable/", {"reason": ""}, follow=True)
+        assert "is enabled." in text_of(undone)
+        assert "Enable again" not in undone.text
+
+
 def test_overlong_reason_is_refused_beside_its_field(client: Client, batch: Batch) -> None:
     response = client.post(f"/staff/cards/{batch.pk}/disable/", {"reason": "x" * 201})
     assert "at most 200 characters" in text_of(response)

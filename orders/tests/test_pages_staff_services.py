@@ -111,6 +111,18 @@ def test_an_order_is_settled_with_a_note(client: Client, order: Order) -> None:
     assert client.get(settle).status_code == 302
 
 
+def test_a_refund_is_offered_only_where_something_was_paid(client: Client, order: Order) -> None:
+    put_into(order, OrderState.FAILED)
+    settle = reverse("staff-orders:settle", args=[order.number])
+    refund = {"how": "refund", "password": PASSWORD, "reason": "sorry"}
+    assert 'value="refund"' not in client.get(settle).content.decode()
+    assert client.post(settle, refund).status_code == 422
+    Order.objects.filter(pk=order.pk).update(surcharge=360)
+    assert 'value="refund"' in client.get(settle).content.decode()
+    order.refresh_from_db()
+    assert order.state == OrderState.FAILED
+
+
 def test_an_order_opened_by_hand(client: Client, order: Order) -> None:
     put_into(order, OrderState.FAILED)
     settle = reverse("staff-orders:settle", args=[order.number])
