@@ -158,6 +158,7 @@ class Lane:
         self.member = session_of(UserFactory.create())
         self.clerk = session_of(UserFactory.create(superuser=True))
         self.good_until = self.batch.expires_at
+        self.span = 0.03  # seconds to either side in which moments are drawn: as long as a redemption takes here
 
     def run(self) -> list[str]:
         try:
@@ -169,17 +170,18 @@ class Lane:
         kind, card = ("card", "batch", "expiry")[number % 3], self.cards[number]
         Batch.objects.filter(pk=self.batch.pk).update(disabled_at=None, expires_at=self.good_until)
         redemption = redeem_request(self.member, self.codes[number], self.image_id)
-        moment = self.random.uniform(-0.03, 0.03)
+        moment = self.random.uniform(-self.span, self.span)
         if kind == "expiry":
-            end = timezone.now() + timedelta(seconds=0.03)
+            end = timezone.now() + timedelta(seconds=self.span)
             Batch.objects.filter(pk=self.batch.pk).update(expires_at=end)
-            return Round(kind, card, self.ask(redemption, 0.03 + moment), None, end)
+            return Round(kind, card, self.ask(redemption, self.span + moment), None, end)
         path = f"/staff/cards/{self.batch.pk}/"
         path += "disable/" if kind == "batch" else f"{card.serial}/disable/"
         withdrawal = form_request(path, self.clerk, {"reason": "race"})
         with ThreadPoolExecutor(1) as other:
             later = other.submit(self.ask, withdrawal, max(0.0, moment))
             redeemed = self.ask(redemption, max(0.0, -moment))
+            self.span = max(0.03, 0.9 * self.span + 0.1 * 1.5 * (redeemed.heard - redeemed.sent))
             return Round(kind, card, redeemed, later.result(60), None)
 
     def ask(self, request: bytes, delay: float) -> Told:
