@@ -76,6 +76,7 @@ class Preview:
     last4: str
     product_type: str
     name: str
+    line: str
     spec: list[tuple[str, str]]
     term_months: int
     last_day: datetime
@@ -108,6 +109,7 @@ def preview(*, code: str, member: User, address: str | None = None, actor: User 
         last4=card.last4,
         product_type=batch.product_type,
         name=batch.name,
+        line=str(batch.line),
         spec=catalog.describe(batch.product_type, batch.spec),
         term_months=batch.term_months,
         last_day=batch.last_day,

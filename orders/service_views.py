@@ -96,6 +96,8 @@ def _own_service(request: MemberRequest, number: str) -> Service:
 
 def _detail(service: Service) -> dict[str, Any]:
     order = service.order
+    ordered = order.spec | {"hostname": order.hostname, "domain": order.domain}
+    otherwise = {name: value for name, value in service.facts.items() if str(value) != str(ordered.get(name))}
     change = order.domain_changes.filter(done_at__isnull=True).last() if order.domain else None
     return {
         "service": service,
@@ -103,7 +105,7 @@ def _detail(service: Service) -> dict[str, Any]:
         "configuration": catalog.describe(order.product_type, order.spec),
         "has_access": service.state != ServiceState.TERMINATED,
         "days_left": _days_left(service),
-        "read_back": shown_facts(order.product_type, service.facts),
+        "read_back": shown_facts(order.product_type, otherwise),
         "change": change,
         "access_url": reverse("orders:service-access", args=[order.number]),
         "hide_url": reverse("orders:service", args=[order.number]),

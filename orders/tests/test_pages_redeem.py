@@ -99,6 +99,7 @@ def test_the_preview_says_what_the_card_is_worth_and_spends_nothing(client: Clie
         "云服务器-香港",
         "1 year",
         "Memory (GB)",
+        f"<strong>{card.batch.line}</strong>",
         "Debian 12",
         f"{card.batch.last_day:%Y-%m-%d}",
         card.last4,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
+from accounts.actions import balance_of
 from accounts.tests.factories import UserFactory
 from cards import exports
 from cards.actions import disable_card, return_card
 from cards.models import AuditEvent, Card, CardUse, Image, UseCount
 from cards.tests.factories import make_batch
 from orders import actions as order_actions
+from orders import redemption
 from orders.choices import OrderState
 from orders.exceptions import AlreadyYours, CardAlreadyUsed, CardDisabled
 from orders.models import Order
 from orders.tests.cast import place_order, put_into
 from orders.tests.race import fire_together, redeem_request, session_of, start_web
 from orders.tests.simulated import plane  # noqa: F401  (a fixture)
+from orders.tests.test_redemption import Shop
+from orders.tests.test_refusals import signed_in
 
 
 def returned_card() -> tuple[Card, str, int]:
@@ -82,3 +87,19 @@ def test_ten_members_at_a_returned_card_make_one_order(
     assert sorted(answer.status for answer in answers) == [200] * 9 + [303]
     assert Order.objects.filter(card=card).count() == 1
     assert sum(UseCount.objects.values_list("used", flat=True)) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "¥360.00</span> you paid for Windows are back in your balance"), ("zh-hans", "您支付的 Windows 差价")],
+)
+def test_the_member_reads_what_came_back_to_his_balance(plane: object, language: str, words: str) -> None:  # noqa: F811
+    shop, member = Shop(), UserFactory.create(balance="360")
+    order = redemption.redeem(code=shop.code, member=member, image_id=shop.windows.pk, agreed=Decimal(360))
+    free = place_order(code=shop.codes[1], member=member, image_id=shop.debian.pk)
+    for paid, given_up in ((True, order), (False, free)):
+        order_actions.cancel_order(order=put_into(given_up, OrderState.FAILED), actor=None)
+        page = signed_in(member, language).get(f"/orders/{given_up.number}/").content.decode()
+        assert (words in page) == paid
+    assert balance_of(member) == 360

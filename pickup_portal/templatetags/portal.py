@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from accounts import browsers
 from cards.choices import BatchShown, CardStatus, ListOutcome
 from orders.choices import OrderState, ServiceState
 
@@ -111,6 +112,18 @@ def when(value: datetime | None) -> SafeString | str:
         f"{local:%Y-%m-%d %H:%M:%S} {zone}",
         f"{local:%Y-%m-%d %H:%M}",
     )
+
+
+@register.simple_tag
+def zone() -> str:
+    """The reader's zone, such as "Asia/Shanghai (UTC+08:00)"."""
+    offset = timezone.localtime().strftime("%z")
+    return f"{timezone.get_current_timezone_name()} (UTC{offset[:3]}:{offset[3:]})"
+
+
+@register.filter
+def browser(user_agent: str) -> str:
+    return browsers.name_of(user_agent)
 
 
 @register.simple_tag
