@@ -116,7 +116,8 @@ def claim(order_id: int) -> Claim | None:
 
 @transaction.atomic(savepoint=False)
 def claim_first(orders: QuerySet[Order]) -> Claim | None:
-    """Take the lease of the first of these orders that is free.
+    """Take the lease of the first of these orders that is free. It keeps its place in the queue: should its worker die,
+    it goes before whatever came later.
 
     A row that somebody else is just taking is passed over, not waited for: he may have been stopped in the middle.
     """
@@ -130,12 +131,12 @@ def claim_first(orders: QuerySet[Order]) -> Claim | None:
         fence=F("fence") + 1,
         attempts=F("attempts") + 1,
         lease_until=until,
-        next_attempt_at=until,
+        next_attempt_at=min(order.next_attempt_at, now),
         called_at=None,
     )
     if not taken:
         return None
-    order.state, order.lease_until, order.next_attempt_at = OrderState.PROVISIONING, until, until
+    order.state, order.lease_until = OrderState.PROVISIONING, until
     order.fence, order.attempts = order.fence + 1, order.attempts + 1
     ProvisioningAttempt.objects.create(order=order, fence=order.fence, started_at=now)
     if order.fence == 1:

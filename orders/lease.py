@@ -50,7 +50,7 @@ def renew(row: Order | Service) -> bool:
     until = now + settings.ORDER_LEASE
     mine = type(row)._default_manager.filter(pk=row.pk, fence=row.fence, lease_until__gt=now)
     try:
-        won = mine.update(lease_until=until, next_attempt_at=until)
+        won = mine.update(lease_until=until)
     except DatabaseError:
         connection.close()
         return row.lease_until is not None and now < row.lease_until

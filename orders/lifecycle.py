@@ -132,7 +132,6 @@ def claim(service_id: int) -> Claim | None:
         fence=F("fence") + 1,
         attempts=F("attempts") + 1,
         lease_until=now + settings.ORDER_LEASE,
-        next_attempt_at=now + settings.ORDER_LEASE,
     )
     if not taken:
         return None

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 from django.db.models import Count, Min
+from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.utils import timezone
@@ -24,7 +25,8 @@ from prometheus_client.registry import Collector
 
 from cards.choices import BatchStatus
 from cards.models import Batch
-from orders.choices import IN_FLIGHT, OrderState
+from orders import dispatch
+from orders.choices import OrderState
 from orders.models import Order, Service
 
 from .tasks import HEARTBEAT_KEY
@@ -113,8 +115,8 @@ class PortalCollector(Collector):
         yield orders
 
         now = timezone.now()
-        due = Order.objects.filter(state__in=IN_FLIGHT, next_attempt_at__lte=now)
-        oldest = due.aggregate(oldest=Min("next_attempt_at"))["oldest"]
+        since = Coalesce(Greatest("next_attempt_at", "lease_until"), "next_attempt_at")
+        oldest = Order.objects.filter(dispatch.due(now)).aggregate(oldest=Min(since))["oldest"]
         waited = (now - oldest).total_seconds() if oldest else 0.0
         yield GaugeMetricFamily("portal_order_overdue_seconds", "How long the oldest due order has waited.", waited)
 

@@ -215,3 +215,16 @@ def test_an_order_that_was_called_keeps_its_place(orders: list[Order], by: str) 
         assert dispatch.work(orders[1].pk) == 3
     orders[0].refresh_from_db()
     assert (orders[0].state, orders[0].called_at) == (OrderState.ACTIVE, None)
+
+
+def test_an_order_whose_worker_died_goes_first(orders: list[Order]) -> None:
+    """It was claimed early, before its time had come; the others have become due meanwhile."""
+    Order.objects.filter(pk=orders[2].pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
+    assert fulfilment.claim(orders[2].pk)
+    assert dispatch.take_due(10) == [], "it is held"
+    Order.objects.exclude(pk=orders[2].pk).update(next_attempt_at=timezone.now())
+    Order.objects.filter(pk=orders[2].pk).update(lease_until=timezone.now())
+    assert dispatch.take_due(1) == [orders[2].pk]
+    claimed = dispatch.claim_waiting("simulator")
+    assert claimed
+    assert claimed.order == orders[2]
