@@ -25,7 +25,7 @@ from .models import Order
 def work(order_id: int) -> int:
     """A worker's turn: this order, then for a while others that wait for the same provisioner. How many attempts."""
     provider = Order.objects.filter(pk=order_id).values_list("provider", flat=True).first()
-    if provider is None:
+    if provider is None or closing.has_begun():
         return 0
     with bulkhead.place(provider) as ours:
         if not ours:

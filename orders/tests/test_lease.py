@@ -191,13 +191,14 @@ def test_a_claim_waits_for_nobody(orders: list[Order], row_lock: Callable[[Order
 
 
 def test_a_worker_that_is_to_end_takes_up_no_further_order(
-    orders: list[Order], monkeypatch: pytest.MonkeyPatch
+    orders: list[Order], monkeypatch: pytest.MonkeyPatch, long_call: Callable[[Callable[[], object]], None]
 ) -> None:
     monkeypatch.setattr(closing, "_begun", bytearray(1))
-    tasks.end_turns()
-    assert dispatch.work(orders[0].pk) == 1
+    long_call(tasks.end_turns)
+    assert dispatch.work(orders[0].pk) == 1, "what it is at comes to its end"
+    assert dispatch.work(orders[1].pk) == 0
     monkeypatch.setattr(closing, "_begun", bytearray(1))
-    assert dispatch.work(orders[1].pk) == 2
+    assert dispatch.work(orders[1].pk) == 1, "the next worker begins anew"
 
 
 @pytest.mark.parametrize("by", ["a worker with a place", "the command"])
