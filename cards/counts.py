@@ -6,6 +6,8 @@ from django.db import models
 
 from .choices import ProductType
 
+USE_COUNT_SLOTS = 16
+
 
 class DisabledCount(models.Model):
     """How many cards of a batch are disabled, replaced ones included. Kept by triggers of the cards table, whoever
@@ -36,3 +38,17 @@ class UseDay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.product_type}: {self.used}"
+
+
+class UseCount(models.Model):
+    """How many cards of a batch are used, spread over slots so that redemptions of one batch do not queue up."""
+
+    batch = models.ForeignKey("cards.Batch", on_delete=models.CASCADE, related_name="use_counts", db_index=False)
+    slot = models.PositiveSmallIntegerField()
+    used = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["batch", "slot"], name="usecount_slot_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}/{self.slot}: {self.used}"

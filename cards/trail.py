@@ -1,6 +1,7 @@
-"""What was done and tried: the audit trail, the chain that seals it, and the tries that were refused.
+"""What was done and tried: the audit trail, the chain that seals it, the usage log, and the tries that were refused.
 
-`cards.models` offers these classes too; `cards.audit` and `cards.chain` are their only writers.
+`cards.models` offers these classes too; `cards.audit`, `cards.chain`, `cards.attempts` and the use and return of a card
+in `cards.actions` are their only writers.
 """
 
 from __future__ import annotations
@@ -135,3 +136,32 @@ class RefusedTry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.member_id}: {self.tries} × {self.outcome}"
+
+
+class CardUse(models.Model):
+    """A line of the usage log (提货卡使用记录): who used which card, when, and the order that came of it."""
+
+    card = models.ForeignKey("cards.Card", on_delete=models.PROTECT, related_name="uses")
+    batch = models.ForeignKey("cards.Batch", on_delete=models.PROTECT, related_name="uses", db_index=False)
+    member = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="card_uses", db_index=False
+    )
+    order_number = models.CharField(_("pickup order"), max_length=20, unique=True)
+    used_at = models.DateTimeField(_("picked up at"))
+    returned_at = models.DateTimeField(_("returned"), null=True)
+
+    class Meta:
+        verbose_name = _("use of a card")
+        verbose_name_plural = _("usage log")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["batch", "id"], name="carduse_batch"),
+            models.Index(fields=["member", "id"], name="carduse_member"),
+            models.Index(fields=["used_at"], name="carduse_used_at"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["card"], condition=Q(returned_at__isnull=True), name="carduse_one_open"),
+        ]
+
+    def __str__(self) -> str:
+        return self.order_number
