@@ -1,6 +1,9 @@
-"""Staff roles as groups. A migration writes them; changing this file later needs a migration of its own."""
+"""Staff roles as groups. Migrations write them: a change of ROLES needs one, with what it gives to whom."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 READ = (
     "cards.view_batch",
@@ -64,3 +67,27 @@ ROLES: dict[str, tuple[str, ...]] = {
         *MEMBERS,
     ),
 }
+
+
+def giving(given: Mapping[str, Iterable[str]]) -> Callable[[Any, Any], None]:
+    """What a migration runs to give permissions ("app.codename") to roles, which are made where they are missing.
+
+    The permissions are created first: post_migrate, which does it otherwise, has not run on a new database.
+    """
+
+    def give(apps: Any, schema_editor: Any) -> None:
+        from django.apps import apps as installed
+        from django.contrib.auth.management import create_permissions
+
+        wanted = {name: [dotted.split(".") for dotted in permissions] for name, permissions in given.items()}
+        for label in sorted({app for permissions in wanted.values() for app, _codename in permissions}):
+            create_permissions(
+                installed.get_app_config(label), verbosity=0, using=schema_editor.connection.alias, apps=apps
+            )
+        Group, Permission = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
+        for name, permissions in wanted.items():
+            group, _created = Group.objects.get_or_create(name=name)
+            for app, codename in permissions:
+                group.permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+
+    return give

@@ -3,6 +3,8 @@ approvals and provisioners."""
 
 from django.db import migrations
 
+from pickup_portal.roles import giving
+
 READ = (
     "cards.view_batch",
     "cards.view_card",
@@ -29,21 +31,6 @@ GIVEN = {
 }
 
 
-def give(apps, schema_editor):
-    from django.apps import apps as installed
-    from django.contrib.auth.management import create_permissions
-
-    for label in ("accounts", "cards", "orders"):
-        create_permissions(installed.get_app_config(label), verbosity=0, using=schema_editor.connection.alias, apps=apps)
-    Group = apps.get_model("auth", "Group")
-    Permission = apps.get_model("auth", "Permission")
-    for name, wanted in GIVEN.items():
-        group, _created = Group.objects.get_or_create(name=name)
-        for dotted in wanted:
-            app, codename = dotted.split(".")
-            group.permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-
-
 class Migration(migrations.Migration):
     dependencies = [
         ("pickup_portal", "0003_resolve_role"),
@@ -51,4 +38,4 @@ class Migration(migrations.Migration):
         ("cards", "0007_catalogue_prices"),
         ("orders", "0007_check_provisioners"),
     ]
-    operations = [migrations.RunPython(give, migrations.RunPython.noop)]
+    operations = [migrations.RunPython(giving(GIVEN), migrations.RunPython.noop)]
