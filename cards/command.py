@@ -22,11 +22,11 @@ from .choices import ProductType, WindowsPolicy
 from .codes import BadCode, canonical, mask
 from .exceptions import CardError
 from .models import Batch, Card, Line, Replacement
-from .vault import lookup
+from .vault import KeyUnavailable, lookup
 
 
 class CardCommand(PortalCommand):
-    refusals: ClassVar[tuple[type[Exception], ...]] = (CardError,)
+    refusals: ClassVar[tuple[type[Exception], ...]] = (CardError, KeyUnavailable)
 
 
 def batch_numbered(text: str) -> Batch:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pyzipper
@@ -60,6 +62,14 @@ def test_without_actor_or_reason_nothing_leaves(staff: User, arguments: list[str
     batch, _codes = make_batch()
     with pytest.raises(CommandError):
         run("export_batch", batch.pk, *(staff.username if word == "STAFF" else word for word in arguments))
+    assert downloads() == 0
+
+
+def test_a_key_that_is_missing_is_named_and_nothing_leaves(staff: User, settings: Any) -> None:
+    batch, _codes = make_batch()
+    settings.CARD_MASTER_KEYS = "another:" + base64.urlsafe_b64encode(bytes(32)).decode()
+    with pytest.raises(CommandError, match=rf"key '{batch.key_id}' is missing"):
+        run("export_batch", batch.pk, "--actor", staff.username, "--reason", "shop")
     assert downloads() == 0
 
 
