@@ -115,7 +115,7 @@ class BehalfForm(forms.Form):
         label=_("Member"),
         max_length=254,
         help_text=_("Login name, e-mail address or member ID."),
-        widget=forms.TextInput(attrs=AS_TYPED),
+        widget=forms.TextInput(attrs=AS_TYPED | {"autofocus": True}),
     )
     note = forms.CharField(label=_("Reason"), max_length=300, help_text=_("Kept in the order's timeline."))
 

@@ -111,6 +111,9 @@ def tick_and_send(page: Page) -> None:
 
 def open_everything(page: Page) -> None:
     page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true; })")
+
+
+def open_menu(page: Page) -> None:
     page.locator(".user-menu > summary").click()
 
 
@@ -270,7 +273,9 @@ def _card_visits(world: World) -> Iterator[Visit]:
     used = Card.objects.filter(batch=normal, status="used")[0].serial
     yield visit("staff:batch-list")
     yield visit(
-        "staff:batch-list", state="second page, all open", then=one_after_another(press("[rel=next]"), open_everything)
+        "staff:batch-list",
+        state="second page, all open",
+        then=one_after_another(press("[rel=next]"), open_everything, open_menu),
     )
     yield visit("staff:batch-list", state="nothing found", q="nothing")
     yield visit("staff:batch-list", state="filtered", status="expired", validity="over")
