@@ -81,7 +81,7 @@ class TransientError(ProvisionerError):
 
 
 class NoCapacity(TransientError):
-    """The control plane is full. It may have room again, or staff add some."""
+    """The control plane is full, or our quota there is used up. It may have room again, or staff add some."""
 
 
 class PermanentError(ProvisionerError):

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 INSERT OR IGNORE INTO counters VALUES ('address', 0);
 PRAGMA user_version = 1;
 """
-FAULTS = ("fail", "transient", "no_capacity", "hang", "late", "lost_reply")
+FAULTS = ("fail", "transient", "no_capacity", "quota", "hang", "late", "lost_reply")
 # RFC 5737's documentation networks first, then RFC 2544's benchmarking network: no address is anybody's.
 NETWORKS = ((IPv4Address("203.0.113.1"), 254), (IPv4Address("198.51.100.1"), 254), (IPv4Address("198.18.0.1"), 131070))
 

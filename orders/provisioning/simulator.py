@@ -231,6 +231,8 @@ class SimulatorProvisioner(Provisioner):
                 raise TransientError("The simulator is busy.")
             case "no_capacity":
                 raise NoCapacity("The simulator has no capacity left.")
+            case "quota":
+                raise NoCapacity("Our quota at the simulator is used up.")
             case "hang":
                 time.sleep(min(fault.seconds, self.timeout))
                 raise OutcomeUnknown("The simulator did not answer in time.")

@@ -25,6 +25,8 @@ from uuid import UUID, uuid4
 
 from django.core.exceptions import ImproperlyConfigured
 
+from cards.catalog import PRODUCTS
+
 from .base import (
     BadCallback,
     Found,
@@ -44,7 +46,7 @@ from .http import Answer, Http
 
 STATES = ("building", "active", "suspended", "failed", "deleted")
 SHORTEST_WAIT, LONGEST_WAIT = 0.2, 60.0
-
+FACTS = {"hostname", "address", "image"}.union(*(product.spec_form().fields for product in PRODUCTS.values()))
 
 TOLERANCE = 300  # seconds between the sender's clock and ours
 
@@ -110,7 +112,8 @@ class WebhookProvisioner(Provisioner):
                 raise PermanentError(f"The receiver could not open it: {reason or 'no reason given'}")
             case "deleted":
                 raise PermanentError("This resource was terminated at the receiver.")
-        return Ready(state["id"], {"password": request.password} | _texts(state.get("access")))
+        access = {"password": request.password} | _texts(state.get("access"))
+        return Ready(state["id"], access, _facts(state.get("facts"), request.password, access["password"]))
 
     def suspend(self, external_id: str) -> None:
         self._judge(self._post("service.suspend", {"id": external_id}))
@@ -130,7 +133,8 @@ class WebhookProvisioner(Provisioner):
         state = self._look_up(key)
         if state is None or state["state"] == "deleted":
             return None
-        return Found(state["id"], cast(ResourceState, state["state"]))
+        passwords = [str(text) for name, text in _texts(state.get("access")).items() if "password" in name]
+        return Found(state["id"], cast(ResourceState, state["state"]), _facts(state.get("facts"), *passwords))
 
     def list_keys(self) -> Iterable[UUID]:
         answer = self._get("")
@@ -192,6 +196,8 @@ class WebhookProvisioner(Provisioner):
             raise TransientError(f"The receiver is busy (status {status}).")
         if status == 507:
             raise NoCapacity("The receiver has no capacity left.")
+        if status == 402:
+            raise NoCapacity("The receiver says that our quota there is used up.")
         if status >= 500 or status == 408:
             raise OutcomeUnknown(f"The receiver failed (status {status}).")
         if status in (401, 403):
@@ -201,6 +207,20 @@ class WebhookProvisioner(Provisioner):
 
 def _number(value: object, default: float) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
+def _facts(facts: object, *secrets: str) -> dict[str, Any]:
+    """What was delivered, under names that the service page knows; anything else that the receiver says stays out."""
+    if not isinstance(facts, dict):
+        return {}
+    kept: dict[str, Any] = {}
+    for name in FACTS & facts.keys():
+        value = facts[name]
+        if isinstance(value, str) and value and not any(secret in value for secret in secrets):
+            kept[name] = value[:200]
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            kept[name] = value
+    return kept
 
 
 def _texts(access: object) -> dict[str, str]:

@@ -16,9 +16,9 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from uuid import UUID, uuid4
 
 import pytest
@@ -38,8 +38,11 @@ from orders.provisioning.base import (
 from orders.provisioning.registry import get_provisioner
 from pickup_portal.lifeline import tied_to_this_process
 
+from .table import NOT_APPLICABLE
+
 NAME = "under-test"
 PASSWORD = "Xk7-conformance-secret"
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBX8WrwOm+kJl06yu0yik/Ts0tGjNqqMDAcxt9ABm5z1 member@example"
 SPECS: dict[str, dict[str, Any]] = {
     "cloud_server": {
         "cpu_cores": 2,
@@ -66,7 +69,9 @@ class FarSide(ABC):
 
     config: dict[str, Any]  # BACKEND and OPTIONS; must be JSON, so that other processes can use it
     faults: ClassVar[frozenset[str]] = frozenset({"fail", "transient", "no_capacity", "hang", "late", "lost_reply"})
+    absent: ClassVar[Mapping[str, str]] = {}  # fault or case -> why this control plane cannot have it
     remembers_terminated = True  # a terminated key is refused for good, not made again
+    reads_back: ClassVar[frozenset[str]] = frozenset()  # names of `Found.facts` that its adapter tells
     specs: ClassVar[dict[str, dict[str, Any]]] = SPECS  # what a card for this adapter may promise
 
     @abstractmethod
@@ -88,8 +93,17 @@ class FarSide(ABC):
     def disarm(self) -> None:  # noqa: B027 - most faults end by themselves
         """End a fault that lasts until it is ended."""
 
+    def arrived(self, request: ProvisionRequest) -> dict[str, str]:
+        """Which of the request's `image`, `hostname`, `domain`, `ssh_key` and `password` the far side holds, as it
+        holds them. Of a password that it keeps as a hash: the request's if the hash is that of it."""
+        return {}
+
     def wrong_credentials(self) -> dict[str, Any] | None:
         """The configuration of somebody whom the far side does not know."""
+        return None
+
+    def nobody_there(self) -> dict[str, Any] | None:
+        """The configuration of a control plane that does not run: its port refuses every connection."""
         return None
 
     @abstractmethod
@@ -112,6 +126,11 @@ def request_for(product_type: str, **changes: Any) -> ProvisionRequest:
         "password": PASSWORD,
     }
     return ProvisionRequest(**fields | changes)
+
+
+def skip_absent(far_side: FarSide, case: str) -> NoReturn:
+    why = far_side.absent.get(case)
+    pytest.skip(f"{NOT_APPLICABLE}{why}" if why else f"not built: no way to have it show {case!r}")
 
 
 def until_ready(provisioner: Provisioner, request: ProvisionRequest, *, within: float = 30) -> Ready:
@@ -205,7 +224,7 @@ class ConformanceCases:
     def meets(self, far_side: FarSide) -> Callable[..., None]:
         def arm(fault: str, **options: Any) -> None:
             if fault not in far_side.faults:
-                pytest.skip(f"no way is built to have it show: {fault}")
+                skip_absent(far_side, fault)
             far_side.arm(fault, **options)
 
         return arm
@@ -260,8 +279,10 @@ class ConformanceCases:
         meets("lost_reply")
         with pytest.raises(OutcomeUnknown):
             provisioner.ensure(request_)
-        found = provisioner.find(request_.key)
-        assert found is not None
+        deadline = time.monotonic() + 10
+        while (found := provisioner.find(request_.key)) is None:  # it is carried out, but may be at it still
+            assert time.monotonic() < deadline, "what was made is not found"
+            time.sleep(0.1)
         assert until_ready(provisioner, request_).external_id == found.external_id
         assert far_side.total() == 1
 
@@ -316,6 +337,54 @@ class ConformanceCases:
         until_ready(provisioner, request_)
         assert far_side.total() == 1
 
+    def test_nobody_listening_made_nothing(
+        self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, settings: Any
+    ) -> None:
+        config = far_side.nobody_there()
+        if config is None:
+            skip_absent(far_side, "nobody_there")
+        settings.PROVISIONERS = {NAME: config}
+        lost = get_provisioner(NAME)
+        for call in (lost.check, lambda: lost.ensure(request_), lambda: lost.find(request_.key)):
+            with pytest.raises(TransientError):
+                call()
+        assert far_side.total() == 0
+
+    # --- what was bought is what is delivered -------------------------------------------------------------------
+    def test_tells_what_it_delivered(
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, far_side: FarSide, product_type: str
+    ) -> None:
+        """For the service page: read back from the control plane, under the names of what was sold."""
+        request = sold(product_type)
+        ready = until_ready(provisioner, request)
+        found = provisioner.find(request.key)
+        assert found is not None
+        assert ready.facts in ({}, found.facts)
+        more = {"hostname", "address"} | ({"image"} if request.image else set())
+        told = {name for name in far_side.reads_back if name in more or name in request.spec}
+        if not told:
+            skip_absent(far_side, "reads_back")
+        wanted = request.spec | {
+            "hostname": request.domain or request.hostname,
+            "image": found.facts.get("image"),  # as the control plane calls it
+            "address": ready.access["address"],
+        }
+        assert {name: found.facts.get(name) for name in told} == {name: wanted[name] for name in told}
+        assert all(found.facts[name] not in (None, "") for name in told)
+
+    def test_image_name_key_and_password_arrive(
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, far_side: FarSide, product_type: str
+    ) -> None:
+        site = product_type == "virtual_host"
+        request = sold(product_type, hostname="gamma", ssh_key="" if site else SSH_KEY)
+        until_ready(provisioner, request)
+        arrived = far_side.arrived(request)
+        if not arrived:
+            skip_absent(far_side, "arrived")
+        missing = ({"domain", "password"} if site else {"image", "hostname", "ssh_key", "password"}) - arrived.keys()
+        assert all(name in far_side.absent for name in missing), f"no word on {missing}"
+        assert arrived == {name: getattr(request, name) for name in arrived}
+
     # --- refusals -----------------------------------------------------------------------------------------------
     @pytest.mark.parametrize(
         ("fault", "error"),
@@ -349,7 +418,7 @@ class ConformanceCases:
     ) -> None:
         config = far_side.wrong_credentials()
         if config is None:
-            pytest.skip("it asks for no credentials, or the suite has no wrong ones")
+            skip_absent(far_side, "wrong_credentials")
         settings.PROVISIONERS = {NAME: config}
         stranger = get_provisioner(NAME)
         for call in (stranger.check, lambda: stranger.ensure(request_), lambda: stranger.find(request_.key)):
@@ -387,7 +456,7 @@ class ConformanceCases:
         self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest
     ) -> None:
         if not far_side.remembers_terminated:
-            pytest.skip("it forgets what it deleted")
+            skip_absent(far_side, "remembers_terminated")
         provisioner.terminate(until_ready(provisioner, request_).external_id)
         with pytest.raises(PermanentError):
             provisioner.ensure(request_)
@@ -400,10 +469,12 @@ class ConformanceCases:
         assert set(provisioner.list_keys()) == {request.key for request in requests[1:]}
 
     def test_a_site_takes_another_domain_as_often_as_it_is_told(
-        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, product_type: str
+        self, sold: Callable[..., ProvisionRequest], provisioner: Provisioner, far_side: FarSide, product_type: str
     ) -> None:
-        if product_type != "virtual_host" or type(provisioner).set_domain is Provisioner.set_domain:
-            pytest.skip("no virtual hosts, or their domain cannot be changed")
+        if product_type != "virtual_host":
+            pytest.skip(f"{NOT_APPLICABLE}a server answers by its address, under no domain of the control plane's")
+        if type(provisioner).set_domain is Provisioner.set_domain:
+            skip_absent(far_side, "set_domain")
         request = sold(product_type)
         ready = until_ready(provisioner, request)
         for _time in range(2):
@@ -428,7 +499,9 @@ class ConformanceCases:
         request = sold(product_type)
         with caplog.at_level(logging.DEBUG):
             ready = until_ready(provisioner, request)
-            texts = [repr(request), repr(ready), repr(provisioner)]
+            texts = [repr(request), repr(ready), repr(provisioner), repr(ready.facts), ready.external_id]
+            found = provisioner.find(request.key)
+            texts += [repr(found), repr(found and found.facts)]
             for fault in sorted(far_side.faults - {"hang", "late"}):
                 far_side.arm(fault)
                 error = None

@@ -14,6 +14,8 @@ DOCS = Path(__file__).parents[3] / "docs"
 RESULTS, PAGE = DOCS / "conformance.json", DOCS / "adapters.md"
 BEGIN, END = "<!-- conformance: made by the suite -->\n", "<!-- /conformance -->\n"
 
+NOT_APPLICABLE = "not applicable: "
+
 Results = dict[str, dict[str, dict[str, Any]]]  # adapter -> case -> {"passed": n, "why": what was skipped says}
 
 
@@ -43,12 +45,16 @@ class Collector:
         whole = [name for name, seen in self.seen.items() if set(seen) == cases and any_passed(seen)]
         results |= {name: self.seen[name] for name in whole if name not in self.failed}
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        PAGE.write_text(before + BEGIN + render(results) + END + rest.partition(END)[2])
+        write_page(results)
         passed = sum(cell["passed"] for name in whole for cell in self.seen[name].values())
         return (
             f"conformance: {len(whole)} adapters x {len(cases)} cases, {passed} passed; failed: {sorted(self.failed)}"
         )
+
+
+def write_page(results: Results) -> None:
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(before + BEGIN + render(results) + END + rest.partition(END)[2])
 
 
 def any_passed(seen: dict[str, dict[str, Any]]) -> bool:
@@ -68,7 +74,7 @@ def render(results: Results) -> str:
     lines.append(f"| **cases covered of {len(cases)}** | {' | '.join(str(covered[name]) for name in adapters)} |")
     lines.append(f"| **tests passed** | {' | '.join(str(passed[name]) for name in adapters)} |")
     told = [f"{number}. {why}" for number, why in enumerate(notes, 1)]
-    return "\n".join([*lines, "", "Not applicable, and why:", "", *told]) + "\n"
+    return "\n".join([*lines, "", "Not applicable (n/a) or not tested (no), and why:", "", *told]) + "\n"
 
 
 def _cell(cell: dict[str, Any] | None, notes: list[str]) -> str:
@@ -76,6 +82,11 @@ def _cell(cell: dict[str, Any] | None, notes: list[str]) -> str:
         return "not run"
     if cell["passed"]:
         return "yes"
-    if cell["why"] not in notes:
-        notes.append(cell["why"])
-    return f"n/a ({notes.index(cell['why']) + 1})"
+    why = cell["why"].removeprefix(NOT_APPLICABLE)
+    if why not in notes:
+        notes.append(why)
+    return f"{'n/a' if cell['why'].startswith(NOT_APPLICABLE) else 'no'} ({notes.index(why) + 1})"
+
+
+if __name__ == "__main__":  # the page from results that are there, after a merge
+    write_page(json.loads(RESULTS.read_text()))

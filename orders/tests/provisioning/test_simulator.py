@@ -5,24 +5,36 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from orders.provisioning.base import InProgress, NoCapacity, OutcomeUnknown, Ready
+from orders.provisioning.base import InProgress, NoCapacity, OutcomeUnknown, ProvisionRequest, Ready
 from orders.provisioning.simulated_plane import SimulatedPlane
 from orders.provisioning.simulator import Simulator, SimulatorProvisioner
 
-from .conformance import NAME, Caller, ConformanceCases, FarSide, request_for, until_ready
+from .conformance import NAME, SPECS, Caller, ConformanceCases, FarSide, request_for, until_ready
 
 BACKEND = "orders.provisioning.simulator.SimulatorProvisioner"
 
 
 class SimulatorFarSide(FarSide):
+    faults = FarSide.faults | {"quota"}
+    reads_back = frozenset({*SPECS["cloud_server"], *SPECS["virtual_host"], *SPECS["bare_metal"], "hostname", "image"})
+    absent: ClassVar[Mapping[str, str]] = {
+        "error": "the simulator is a file, with no server between that could fail",
+        "garbage": "the simulator is a file, whose rows are either read or not",
+        "wrong_credentials": "the simulator asks for no credentials",
+        "nobody_there": "the simulator is a file, made where there is none",
+        "ssh_key": "a simulated machine has no login",
+        "password": "a simulated machine has no login",
+    }
+
     def __init__(self, directory: Path, **options: Any) -> None:
         self.path = directory / "ledger.sqlite3"
         self.plane = SimulatedPlane(self.path)
@@ -47,6 +59,12 @@ class SimulatorFarSide(FarSide):
 
     def arm(self, fault: str, *, seconds: float = 30.0) -> None:
         self.plane.arm(fault, seconds=seconds)
+
+    def arrived(self, request: ProvisionRequest) -> dict[str, str]:
+        (resource,) = self.plane.resources(key=request.key)
+        if request.product_type == "virtual_host":
+            return {"domain": resource.hostname}
+        return {"image": resource.image, "hostname": resource.hostname}
 
     def stored(self) -> bytes:
         return b"".join(path.read_bytes() for path in self.path.parent.glob(f"{self.path.name}*"))

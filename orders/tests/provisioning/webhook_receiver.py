@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from orders.provisioning.simulated_plane import Resource, SimulatedPlane
 
 DELAY = 0.2
 VERBS = {"service.suspend": "suspended", "service.resume": "active", "service.terminate": "deleted"}
-REFUSALS = {"fail": 422, "transient": 429, "no_capacity": 507, "wrong_secret": 401, "broken": 500}
+REFUSALS = {"fail": 422, "transient": 429, "no_capacity": 507, "quota": 402, "wrong_secret": 401, "broken": 500}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,6 +51,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _open(self, data: dict[str, Any]) -> None:
         assert self.headers["Idempotency-Key"] == self.headers["webhook-id"] == data["key"]
+        names = ("key", "image", "hostname", "domain", "ssh_key")
+        told = {name: data[name] for name in names} | {"digest": sha256(data["password"].encode()).hexdigest()}
+        with self.plane.path.with_suffix(".told").open("a") as file:
+            file.write(json.dumps(told) + "\n")
         fault = self.plane.take_fault("ensure", data["key"])
         if fault and fault.name in REFUSALS:
             return self._answer(REFUSALS[fault.name])
@@ -92,6 +97,8 @@ class Handler(BaseHTTPRequestHandler):
             "state": resource.state,
             "check_after": 0.2,
             "access": {"address": resource.addresses[0], "port": 22, "username": resource.username},
+            "facts": resource.spec
+            | {"hostname": resource.hostname, "image": resource.image, "address": resource.addresses[0], "odd": "x"},
         }
 
     def _answer(self, status: int, body: dict[str, Any] | None = None) -> None:
