@@ -18,6 +18,7 @@ from cards.choices import ProductType
 
 from .base import (
     Found,
+    NoCapacity,
     Outcome,
     OutcomeUnknown,
     PermanentError,
@@ -120,8 +121,16 @@ class WhmProvisioner(Provisioner):
         if account is None and result:
             raise OutcomeUnknown("WHM does not list the account that it made.")
         if account is None:
+            if self._used_up():
+                raise NoCapacity(f"Our reseller's accounts at WHM are used up: {reason}")
             raise PermanentError(f"WHM refused: {reason}")
         return account  # also when another worker was faster: then WHM refused, but the account is this order's
+
+    def _used_up(self) -> bool:
+        """Whether our WHM user may make no more accounts; one who is no reseller has no limit."""
+        counts = (self._ask("acctcounts", {}).get("data") or {}).get("reseller") or {}
+        limit = str(counts.get("limit"))
+        return limit.isdigit() and int(counts.get("active") or 0) + int(counts.get("suspended") or 0) >= int(limit)
 
     def _read_back(self, user: str, *, suspended: bool) -> None:
         if _suspended(self._known(user)) != suspended:
@@ -172,6 +181,8 @@ class WhmProvisioner(Provisioner):
             facts["web_space_gb"] = int(match[1]) // MB_PER_GB
         if str(account.get("maxsql", "")).isdigit():
             facts["databases"] = int(account["maxsql"])
+        if str(account.get("maxaddons", "")).isdigit():
+            facts["sites"] = int(account["maxaddons"]) + 1
         return {name: value for name, value in facts.items() if value is not None}
 
     @staticmethod
@@ -189,6 +200,8 @@ class WhmProvisioner(Provisioner):
         answer = self.http.send("POST", f"{self.url}/json-api/{function}", body=body, headers=headers)
         if answer.status in (401, 403):
             raise PermanentError("WHM does not accept our token.")
+        if answer.status == 429:
+            raise TransientError("WHM has had too many requests of ours.")
         if answer.status != 200:
             raise OutcomeUnknown(f"WHM failed (status {answer.status}).")
         content = answer.json()

@@ -4,6 +4,7 @@ order is written into the instance's own configuration, which is read back befor
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
@@ -18,20 +19,35 @@ from cards.choices import ProductType
 from .base import (
     Found,
     InProgress,
+    NoCapacity,
     Outcome,
     OutcomeUnknown,
     PermanentError,
     Provisioner,
     ProvisionRequest,
     Ready,
+    ResourceState,
     TransientError,
     scrub,
 )
 from .http import Http
 
-ORDER, OWNER, ADDRESS = "user.pickup_order", "user.pickup_owner", "user.pickup_address"
-# Reads "root:password" from a file that only root can read, and removes it whatever happens.
-SET_UP = 'chpasswd < "$F"; s=$?; rm -f "$F"; [ $s = 0 ] && echo "$H" > /etc/hostname && hostname "$H"'
+GIB = 1024**3
+ORDER, OWNER = "user.pickup_order", "user.pickup_owner"
+ADDRESS, HOSTNAME = "user.pickup_address", "user.pickup_hostname"  # as they were read back from inside
+# Reads "root:password" from a file that only root can read, and removes it whatever happens. The image's own keys stay.
+SET_UP = """
+chpasswd < "$F"; s=$?; rm -f "$F"; [ $s = 0 ] || exit 1
+if [ -n "$K" ]; then
+    umask 077; mkdir -p /root/.ssh || exit 1
+    grep -qxF "$K" /root/.ssh/authorized_keys 2>/dev/null || echo "$K" >> /root/.ssh/authorized_keys || exit 1
+fi
+echo "$H" > /etc/hostname && chmod 644 /etc/hostname && hostname "$H" && [ "$(hostname)" = "$H" ]
+"""
+
+
+class Failed(OutcomeUnknown):
+    """LXD answered, but that it failed."""
 
 
 class LxdProvisioner(Provisioner):
@@ -67,18 +83,18 @@ class LxdProvisioner(Provisioner):
                 return InProgress(name, timedelta(seconds=2))
             if instance["status"] != "Running":
                 self._act(name, "start")
-            self._set_up(name, request)
+            hostname = self._set_up(name, request)
             address = self._address(name)
             if address is None:
                 return InProgress(name, timedelta(seconds=2))
-            self._call("PATCH", f"instances/{name}", {"config": {ADDRESS: address}})
+            self._call("PATCH", f"instances/{name}", {"config": {ADDRESS: address, HOSTNAME: hostname}})
             instance = self._instance(name, request.key) or {}
         try:
             address = str(instance["config"][ADDRESS])
         except KeyError:
             raise TransientError("LXD did not keep the instance's address.") from None
         access = {"address": address, "port": "22", "username": "root", "password": request.password}
-        return Ready(name, access)
+        return Ready(name, access, self._facts(instance))
 
     def suspend(self, external_id: str) -> None:
         if self._known(external_id)["status"] != "Stopped":
@@ -102,9 +118,10 @@ class LxdProvisioner(Provisioner):
         instance = self._instance(_name(key), key)
         if instance is None:
             return None
+        state: ResourceState = "active" if instance["status"] == "Running" else "suspended"
         if not instance["config"].get(ADDRESS):
-            return Found(instance["name"], "building")
-        return Found(instance["name"], "active" if instance["status"] == "Running" else "suspended")
+            state = "building"
+        return Found(instance["name"], state, self._facts(instance))
 
     def list_keys(self) -> Iterable[UUID]:
         instances = self._call("GET", "instances?recursion=1") or []
@@ -143,11 +160,11 @@ class LxdProvisioner(Provisioner):
         }
         try:
             self._call("POST", "instances", body)
-        except TransientError:
+        except (TransientError, Failed) as refusal:
             # Also how LXD says that another worker was faster; what exists now decides.
             instance = self._instance(name, request.key)
             if instance is None:
-                raise
+                raise self._full(spec) or refusal from None
             return instance
         instance = self._instance(name, request.key)
         if instance is None:
@@ -168,8 +185,48 @@ class LxdProvisioner(Provisioner):
                 devices[label] = device | {"limits.ingress": speed, "limits.egress": speed}
         return devices
 
-    def _set_up(self, name: str, request: ProvisionRequest) -> None:
-        """Password and host name, from inside. Both are the same at every attempt, so twice is as good as once."""
+    def _full(self, spec: dict[str, Any]) -> NoCapacity | None:
+        """Why there is no room for what was sold, if that is so: by LXD's numbers, not by its English."""
+        limits = ((self._call("GET", "projects/default/state") or {}).get("resources")) or {}
+        need = {"instances": 1, "containers": 1, "cpu": int(spec["cpu_cores"])}
+        need |= {"memory": int(spec["memory_gb"]) * GIB, "disk": int(spec["system_disk_gb"]) * GIB}
+        for name, amount in need.items():
+            limit = limits.get(name) or {}
+            if limit.get("Limit", -1) >= 0 and limit["Usage"] + amount > limit["Limit"]:
+                return NoCapacity(f"Our quota at LXD is used up: {name}.")
+        for device in self._devices(spec).values():
+            if device.get("type") == "disk":
+                resources = self._call("GET", f"storage-pools/{quote(device['pool'], safe='')}/resources") or {}
+                space = resources.get("space") or {}
+                if space.get("total") and space["total"] - space.get("used", 0) < need["disk"]:
+                    return NoCapacity("LXD's storage pool has less room left than was sold.")
+        return None
+
+    @staticmethod
+    def _facts(instance: dict[str, Any]) -> dict[str, Any]:
+        """What LXD itself holds the instance to."""
+        config = instance["config"]
+        devices: list[dict[str, str]] = list((instance.get("expanded_devices") or instance["devices"]).values())
+        disk: dict[str, str] = next(
+            (one for one in devices if one.get("type") == "disk" and one.get("path") == "/"), {}
+        )
+        card: dict[str, str] = next((one for one in devices if one.get("type") == "nic"), {})
+        slower = min(_amount(card.get(f"limits.{way}"), "Mbit") or 0 for way in ("ingress", "egress"))
+        facts = {
+            "cpu_cores": _amount(config.get("limits.cpu"), ""),
+            "memory_gb": _amount(config.get("limits.memory"), "GiB"),
+            "system_disk_gb": _amount(disk.get("size"), "GiB"),
+            "bandwidth_mbps": slower,
+            "hostname": config.get(HOSTNAME),
+            "address": config.get(ADDRESS),
+            "image": config.get("image.description"),
+        }
+        return {name: value for name, value in facts.items() if value}
+
+    def _set_up(self, name: str, request: ProvisionRequest) -> str:
+        """Password, key and host name, from inside; the host name as it was then found there. All are the same at every
+        attempt, so twice is as good as once."""
+        hostname = request.hostname or request.order_number.lower()
         path = f"/root/.pickup-{secrets.token_hex(8)}"
         headers = {"X-LXD-type": "file", "X-LXD-uid": "0", "X-LXD-gid": "0", "X-LXD-mode": "0600"}
         line = f"root:{request.password}\n".encode()
@@ -180,13 +237,14 @@ class LxdProvisioner(Provisioner):
             raise TransientError(f"LXD did not take the set-up file (status {answer.status}).")
         command = {
             "command": ["/bin/sh", "-c", SET_UP],
-            "environment": {"F": path, "H": request.hostname or request.order_number.lower()},
+            "environment": {"F": path, "H": hostname, "K": request.ssh_key},
             "wait-for-websocket": False,
             "interactive": False,
         }
         done = self._call("POST", f"instances/{name}/exec", command) or {}
         if (done.get("metadata") or {}).get("return") != 0:
-            raise TransientError("The instance could not be given its password and host name.")
+            raise TransientError("The instance could not be given its password, key and host name.")
+        return hostname
 
     def _address(self, name: str) -> str | None:
         state = self._call("GET", f"instances/{name}/state") or {}
@@ -230,10 +288,14 @@ class LxdProvisioner(Provisioner):
         if answer.status == 404 and method == "GET":
             return None
         content = answer.json()
+        if not isinstance(content, dict):
+            raise OutcomeUnknown(f"LXD's answer (status {answer.status}) cannot be read.")
         if answer.status == 403:
             raise PermanentError("LXD does not trust the client certificate.")
         if answer.status >= 500 and method != "GET":
-            raise OutcomeUnknown(f"LXD failed (status {answer.status}).")
+            raise Failed(f"LXD failed (status {answer.status}): {scrub(str(content.get('error')), limit=160)}")
+        if answer.status == 400 and (method, path) == ("POST", "instances"):
+            raise PermanentError(f"LXD refused: {scrub(str(content.get('error')))}")
         if answer.status >= 400:
             raise TransientError(f"LXD refused: {scrub(str(content.get('error')))}")
         if content.get("type") != "async":
@@ -245,6 +307,11 @@ class LxdProvisioner(Provisioner):
         if operation.get("status") in ("Failure", "Cancelled"):
             raise TransientError(f"LXD: {scrub(str(operation.get('err')))}")
         raise OutcomeUnknown("LXD is still at work.")
+
+
+def _amount(text: object, unit: str) -> int | None:
+    found = re.fullmatch(rf"(\d+){unit}", str(text))
+    return int(found[1]) if found else None
 
 
 def _name(key: UUID) -> str:

@@ -196,6 +196,8 @@ class VirtualminProvisioner(Provisioner):
         )
         if answer.status in (401, 403):
             raise PermanentError("Virtualmin does not accept our user name and password.")
+        if answer.status == 429:
+            raise TransientError("Virtualmin has had too many requests of ours.")
         if answer.status != 200:
             raise OutcomeUnknown(f"Virtualmin failed (status {answer.status}).")
         content = answer.json()

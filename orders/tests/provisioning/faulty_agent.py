@@ -21,6 +21,11 @@ def main() -> None:
     if fault.get("name") == "hang":
         time.sleep(fault["seconds"])
         return
+    if fault.get("name") == "error":
+        sys.exit("Traceback (most recent call last): armed")
+    if fault.get("name") == "fail":
+        print('{"ok": false, "error": "refused", "text": "armed"}')
+        return
     done = subprocess.run(command, input=request, capture_output=True, check=False)
     match fault.get("name"):
         case "lost_reply":

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from orders.provisioning.base import PermanentError
+from orders.provisioning.base import PermanentError, ProvisionRequest
 from orders.provisioning.cpanel import WhmProvisioner, account_of
 
 from .conformance import NAME, ConformanceCases, FarSide, request_for, until_ready
 from .fault_proxy import FaultProxy
+from .web_node import free_port
 from .whm_fake import TOKEN, Whm
 
 BACKEND = "orders.provisioning.cpanel.WhmProvisioner"
 
 
 class WhmFarSide(FarSide):
-    faults: ClassVar[frozenset[str]] = frozenset({"hang", "late", "lost_reply", "garbage", "error"})
+    faults: ClassVar[frozenset[str]] = frozenset(
+        {"hang", "late", "lost_reply", "garbage", "error", "fail", "transient", "quota"}
+    )
     remembers_terminated = False
+    reads_back = frozenset({"web_space_gb", "databases", "sites", "hostname", "address"})
+    absent: ClassVar[Mapping[str, str]] = {
+        "remembers_terminated": "the control plane forgets what it deleted",
+        "set_domain": "this adapter changes no domain: the portal asks staff to do it there",
+        "no_capacity": "WHM says so in English only: a refusal like any other, which staff read",
+    }
 
     def __init__(self) -> None:
         self.panel = Whm()
@@ -48,10 +58,26 @@ class WhmFarSide(FarSide):
         }
 
     def arm(self, fault: str, *, seconds: float = 30.0) -> None:
+        if fault == "fail":
+            self.panel.refuses_next = True
+            return
+        if fault == "quota":
+            self.panel.limit = len(self.panel.accounts)
+            return
+        fault = "busy" if fault == "transient" else fault
         self.proxy.arm(fault, "POST", "createacct", seconds=seconds)
 
     def disarm(self) -> None:
         self.proxy.disarm()
+        self.panel.limit = None
+
+    def arrived(self, request: ProvisionRequest) -> dict[str, str]:
+        account = self.panel.accounts[account_of(request.key)]
+        same = account["digest"] == sha256(request.password.encode()).hexdigest()
+        return {"domain": account["domain"], "password": request.password if same else "another"}
+
+    def nobody_there(self) -> dict[str, Any]:
+        return self.config | {"OPTIONS": self.config["OPTIONS"] | {"url": f"http://127.0.0.1:{free_port()}"}}
 
     def wrong_credentials(self) -> dict[str, Any]:
         return self.config | {"OPTIONS": self.config["OPTIONS"] | {"token": "wrong"}}
@@ -113,6 +139,7 @@ def test_what_was_read_back_is_told(provisioner: WhmProvisioner) -> None:
         "address": "198.51.100.9",
         "web_space_gb": 10,
         "databases": 1,
+        "sites": 1,
     }
     assert ready.access["control_panel"] == "https://127.0.0.1:2083/"
 

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import gzip
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
 
-from orders.provisioning.base import InProgress, NoCapacity, OutcomeUnknown, PermanentError, TransientError
+from orders.provisioning.base import (
+    InProgress,
+    NoCapacity,
+    OutcomeUnknown,
+    PermanentError,
+    ProvisionRequest,
+    TransientError,
+)
+from orders.provisioning.cloud_init import sha512_crypt
 from pickup_portal.lifeline import tied_to_this_process
 
 from . import venvs
@@ -178,6 +189,11 @@ def ironic() -> Iterator[Ironic]:
 class IronicFarSide(FarSide):
     faults: ClassVar[frozenset[str]] = frozenset({"no_capacity", "transient", "fail", *FAULTS})
     remembers_terminated = False
+    reads_back = frozenset({"server_model", "cpu", "memory_gb", "disks", "hostname", "image", "address"})
+    absent: ClassVar[Mapping[str, str]] = {
+        "remembers_terminated": "the control plane forgets what it deleted",
+        "quota": "Ironic knows no quotas: its free nodes are the only limit",
+    }
 
     def __init__(self, ironic: Ironic) -> None:
         self.ironic = ironic
@@ -222,6 +238,29 @@ class IronicFarSide(FarSide):
     def disarm(self) -> None:
         self.ironic.proxy.disarm()
         self.ironic.maintain(False)
+
+    def arrived(self, request: ProvisionRequest) -> dict[str, str]:
+        """As the machine reads it at its first start: from the config drive that Ironic made."""
+        with contextlib.closing(sqlite3.connect(self.ironic.directory / "ironic.sqlite")) as db:
+            (info,) = db.execute(
+                "SELECT instance_info FROM nodes WHERE instance_uuid = ?", [str(request.key)]
+            ).fetchone()
+        told = json.loads(info)
+        drive = gzip.decompress(base64.b64decode(told["configdrive"]))
+        text = drive.partition(b"#cloud-config\n")[2].decode(errors="replace")
+        settings, _end = json.JSONDecoder().raw_decode(text)
+        (user,) = settings["users"]
+        same = sha512_crypt(request.password, user["hashed_passwd"].split("$")[2]) == user["hashed_passwd"]
+        return {
+            "image": request.image if told["image_source"] == IMAGE["image_source"] else "another",
+            "hostname": settings["fqdn"],
+            "ssh_key": user["ssh_authorized_keys"][0],
+            "password": request.password if same else "another",
+        }
+
+    def nobody_there(self) -> dict[str, Any]:
+        url, options = f"http://127.0.0.1:{free_port()}", self.config["OPTIONS"]
+        return self.config | {"OPTIONS": options | {"endpoint": url, "auth": options["auth"] | {"endpoint": url}}}
 
     def wrong_credentials(self) -> dict[str, Any]:
         options = self.config["OPTIONS"]

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from orders.provisioning.base import OutcomeUnknown, PermanentError
+from orders.provisioning.base import OutcomeUnknown, PermanentError, ProvisionRequest
 from orders.provisioning.http import Http
 from orders.provisioning.virtualmin import VirtualminProvisioner, key_of, user_of
 
 from .conformance import NAME, ConformanceCases, FarSide, request_for, until_ready
 from .fault_proxy import FaultProxy
 from .virtualmin_replay import LOGIN, Virtualmin
+from .web_node import free_port
 
 BACKEND = "orders.provisioning.virtualmin.VirtualminProvisioner"
 
 
 class VirtualminFarSide(FarSide):
-    faults: ClassVar[frozenset[str]] = frozenset({"hang", "late", "lost_reply", "garbage", "error"})
+    faults: ClassVar[frozenset[str]] = frozenset(
+        {"hang", "late", "lost_reply", "garbage", "error", "fail", "transient"}
+    )
     remembers_terminated = False
+    reads_back = frozenset({"web_space_gb", "databases", "hostname"})
+    absent: ClassVar[Mapping[str, str]] = {
+        "remembers_terminated": "the control plane forgets what it deleted",
+        "set_domain": "this adapter changes no domain: the portal asks staff to do it there",
+        "no_capacity": "Virtualmin says so in English only: a refusal like any other, which staff read",
+        "quota": "Virtualmin says so in English only: a refusal like any other, which staff read",
+    }
 
     def __init__(self) -> None:
         self.panel = Virtualmin()
@@ -47,10 +57,21 @@ class VirtualminFarSide(FarSide):
         }
 
     def arm(self, fault: str, *, seconds: float = 30.0) -> None:
+        if fault == "fail":
+            self.panel.refuses_next = True
+            return
+        fault = "busy" if fault == "transient" else fault
         self.proxy.arm(fault, "POST", "remote.cgi", body=b"program=create-domain", seconds=seconds)
 
     def disarm(self) -> None:
         self.proxy.disarm()
+
+    def arrived(self, request: ProvisionRequest) -> dict[str, str]:
+        (form,) = [one for one in self.panel.domains.values() if one["user"] == user_of(request.key)]
+        return {"domain": form["domain"], "password": form["pass"]}
+
+    def nobody_there(self) -> dict[str, Any]:
+        return self.config | {"OPTIONS": self.config["OPTIONS"] | {"url": f"http://127.0.0.1:{free_port()}"}}
 
     def wrong_credentials(self) -> dict[str, Any]:
         return self.config | {"OPTIONS": self.config["OPTIONS"] | {"password": "wrong"}}

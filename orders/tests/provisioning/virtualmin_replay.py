@@ -35,6 +35,7 @@ class Virtualmin:
     def __init__(self) -> None:
         self.domains: dict[str, dict[str, str]] = {}
         self.created = 0
+        self.refuses_next = False
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"panel": self}))
         self.server.daemon_threads = True
@@ -54,6 +55,9 @@ class Virtualmin:
 
     def create_domain(self, form: dict[str, str]) -> dict[str, Any]:
         time.sleep(0.05)
+        if self.refuses_next:
+            self.refuses_next = False
+            return recorded("create-domain", error="Unknown plan")
         if form["domain"] in self.domains:
             return recorded("create-domain", error="already hosting")
         if any(domain["user"] == form["user"] for domain in self.domains.values()):

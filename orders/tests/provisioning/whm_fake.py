@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import time
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,6 +17,8 @@ TOKEN = "whm-tests-token"
 class Whm:
     def __init__(self) -> None:
         self.accounts: dict[str, dict[str, Any]] = {}
+        self.refuses_next = False
+        self.limit: int | None = None  # of the reseller who signs in
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"panel": self}))
         self.server.daemon_threads = True
@@ -37,6 +40,9 @@ class Whm:
 
     def createacct(self, form: dict[str, str]) -> dict[str, Any]:
         time.sleep(0.05)
+        if self.refuses_next:
+            self.refuses_next = False
+            return self.said(0, "The package does not exist.")
         user = form["username"]
         if not re.fullmatch(r"[a-z][a-z0-9]{0,15}", user) or user.startswith("test"):
             return self.said(0, f"({user}) is not a valid username.")
@@ -44,6 +50,8 @@ class Whm:
             return self.said(0, f"Sorry, the first 8 characters of ({user}) are not unique.")
         if any(account["domain"] == form["domain"] for account in self.accounts.values()):
             return self.said(0, f"The domain {form['domain']} already exists.")
+        if self.limit is not None and len(self.accounts) >= self.limit:
+            return self.said(0, "Your reseller account has reached its limit of accounts.")
         if form.get("plan") == "no_such_plan":
             return self.said(0, "The package does not exist.")
         self.accounts[user] = {
@@ -56,14 +64,20 @@ class Whm:
             "maxsql": form["maxsql"],
             "maxaddons": form["maxaddon"],
             "bwlimit": form["bwlimit"],
+            "digest": sha256(form["password"].encode()).hexdigest(),
         }
         raw = f"Account created. UserName: {user} PassWord: {form['password']}"
         return self.said(1, "Account Creation Ok", metadata={"output": {"raw": raw}}, data={"ip": "198.51.100.9"})
 
     def listaccts(self, form: dict[str, str]) -> dict[str, Any]:
         found = [account for account in self.accounts.values() if form.get("search") in (None, account["user"])]
-        shown = [{name: account[name] for name in account if name not in ("bwlimit",)} for account in found]
+        shown = [{name: account[name] for name in account if name not in ("bwlimit", "digest")} for account in found]
         return self.said(1, "OK", data={"acct": shown})
+
+    def acctcounts(self, form: dict[str, str]) -> dict[str, Any]:
+        suspended = sum(account["suspended"] for account in self.accounts.values())
+        counts = {"active": len(self.accounts) - suspended, "suspended": suspended, "limit": self.limit}
+        return self.said(1, "OK", data={"reseller": counts | {"user": "root"}})
 
     def suspendacct(self, form: dict[str, str]) -> dict[str, Any]:
         self.accounts[form["user"]]["suspended"] = 1
