@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 
 from .choices import AttemptOutcome
-from .models import ProvisioningAttempt
+from .models import ProvisioningAttempt, Service
 from .provisioning.base import Provisioner, ProvisionerError
 from .provisioning.registry import get_provisioner
 
@@ -80,15 +81,50 @@ def says(trouble: Exception) -> str:
     return trouble_text(type(trouble).__name__)
 
 
+KINDS = {
+    AttemptOutcome.TRANSIENT: "TransientError",
+    AttemptOutcome.PERMANENT: "PermanentError",
+    AttemptOutcome.UNKNOWN: "OutcomeUnknown",
+}
+
+
 def attempt_says(attempt: ProvisioningAttempt) -> str:
     """The trouble of an attempt in the reader's language, by its class; empty when there was none."""
-    kinds = {
-        AttemptOutcome.TRANSIENT: "TransientError",
-        AttemptOutcome.PERMANENT: "PermanentError",
-        AttemptOutcome.UNKNOWN: "OutcomeUnknown",
-    }
-    kind = kinds.get(AttemptOutcome(attempt.outcome))
+    kind = KINDS.get(AttemptOutcome(attempt.outcome))
     return trouble_text(kind) if kind else ""
+
+
+def next_step(attempt: ProvisioningAttempt) -> str:
+    """What staff can do about an order whose last attempt ended like this; empty when there was no trouble."""
+    return {
+        AttemptOutcome.TRANSIENT: _(
+            "Nothing was made there. See whether the provisioner can be reached, has room and is set up rightly, "
+            "then restart the order."
+        ),
+        AttemptOutcome.PERMANENT: _(
+            "Read its own words below and correct the cause (the card's configuration, the image, the domain, our "
+            "account there), then restart the order; or cancel it, and the card is returned."
+        ),
+        AttemptOutcome.UNKNOWN: _(
+            "Something may exist there. Restarting is safe: the portal looks for it first and makes it only if there "
+            "is none. Do not open it a second time by hand."
+        ),
+    }.get(AttemptOutcome(attempt.outcome), "")
+
+
+def change_says(service: Service) -> str:
+    """The trouble of a service's change, and what comes next, in the reader's language; empty when there is none."""
+    if not service.last_error:
+        return ""
+    if not service.needs_attention:
+        return _("The last try did not succeed; the portal tries again by itself.")
+    if service.by_hand:
+        return _("The service was opened by hand: carry the change out there, then mark it as done.")
+    if service.attempts >= settings.ORDER_MAX_ATTEMPTS:
+        return _(
+            "It did not succeed in %(n)d tries. See whether the provisioner can be reached, then decide again."
+        ) % {"n": service.attempts}
+    return trouble_text("PermanentError")
 
 
 def trouble_text(kind: str) -> str:

@@ -11,7 +11,6 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -24,6 +23,7 @@ from .access import shown_access
 from .choices import ServiceState
 from .domain_actions import change_domain
 from .exceptions import OrderError, RedemptionRefused
+from .facts import shown_facts
 from .forms import DomainForm
 from .models import Service
 from .redeem_views import SeeOther
@@ -110,24 +110,6 @@ def _detail(service: Service) -> dict[str, Any]:
         "access_url": reverse("orders:service-access", args=[order.number]),
         "hide_url": reverse("orders:service", args=[order.number]),
     }
-
-
-FACT_LABELS = {
-    "hostname": gettext_lazy("Host name"),
-    "address": gettext_lazy("IP address"),
-    "image": gettext_lazy("Image"),
-    "domain": gettext_lazy("Domain"),
-}
-
-
-def shown_facts(product_type: str, facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """[(label, value)] of what the provider said it delivered; a name we have no word for stays out."""
-    known = FACT_LABELS | {
-        name: field.label for name, field in catalog.product_of(product_type).spec_form().fields.items()
-    }
-    return [
-        (str(known[name]), str(value)) for name, value in facts.items() if name in known and value not in (None, "")
-    ]
 
 
 def _days_left(service: Service) -> int | None:

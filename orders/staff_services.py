@@ -22,7 +22,9 @@ from cards.views.access import StaffRequest, staff_view
 from . import actions
 from .choices import ServiceState
 from .deeds import Deed, deed_page
+from .facts import shown_facts
 from .models import Order, Service
+from .probe import change_says
 from .staff_forms import DeedForm, ExtendServiceForm, ProvenDeedForm, ServiceFilter
 
 SERVICES_A_PAGE = 50
@@ -59,7 +61,8 @@ def service_detail(request: StaffRequest, number: str) -> HttpResponse:
         "service": service,
         "order": service.order,
         "configuration": catalog.describe(service.order.product_type, service.order.spec),
-        "facts": sorted(service.facts.items()),
+        "facts": shown_facts(service.order.product_type, service.facts, service.order.spec),
+        "trouble": change_says(service),
         "drifts": Service.objects.drifting().filter(pk=service.pk).exists(),
         "changing": service.state != service.wanted and not service.needs_attention,
         "wanted": ServiceState(service.wanted).label,

@@ -26,7 +26,7 @@ from .domain_actions import retry_change
 from .exceptions import OrderError
 from .forms import NoteForm, OrderFilterForm
 from .models import Order
-from .probe import attempt_says
+from .probe import attempt_says, next_step
 from .staff_forms import SettleForm
 
 ORDERS_A_PAGE = 50
@@ -98,13 +98,15 @@ def _filtered(chosen: dict[str, Any]) -> QuerySet[Order]:
 @require_GET
 def order_detail(request: StaffRequest, number: str) -> HttpResponse:
     order = _order(number)
+    attempts = list(order.provisioning_attempts.all())
     context = {
         "order": order,
         "shown_card": order.card or order.returned_card,
         "service": getattr(order, "service", None),
         "configuration": catalog.describe(order.product_type, order.spec),
         "events": order.events.select_related("actor"),
-        "attempts": [(attempt, attempt_says(attempt)) for attempt in order.provisioning_attempts.all()],
+        "attempts": [(attempt, attempt_says(attempt)) for attempt in attempts],
+        "next_step": next_step(attempts[-1]) if attempts else "",
         "stuck": order.state in STUCK,
         "note_form": NoteForm(),
         "waiting_domain": order.domain_changes.filter(done_at__isnull=True, next_attempt_at__isnull=True).first(),

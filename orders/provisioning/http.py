@@ -19,6 +19,7 @@ from .base import OutcomeUnknown, PermanentError, TransientError
 
 CONNECT_TIMEOUT = 5.0
 LARGEST_ANSWER = 1_000_000
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @cache
@@ -115,6 +116,20 @@ class Http:
         except OSError:
             raise TransientError(f"The name {target.host} does not resolve.") from None
         addresses = [str(entry[4][0]) for entry in found]
-        if not self.allow_private and not all(ipaddress.ip_address(address).is_global for address in addresses):
+        if not self.allow_private and not all(map(is_public, addresses)):
             raise PermanentError(f"{target.host} is a private address; set allow_private if that is meant.")
         return addresses[0]
+
+
+def is_public(text: str) -> bool:
+    """Whether the address is one of the public Internet's, and so is the IPv4 address that it may hold inside."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or [None, None])[1]
+        if inner is None and address in NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast

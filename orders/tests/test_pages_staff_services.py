@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, UserFactory
@@ -140,6 +143,50 @@ def test_trouble_is_said_by_class_with_the_raw_text_behind(client: Client, order
     page = client.get(reverse("staff-orders:detail", args=[order.number])).content.decode()
     assert page.count("The provisioner refuses; trying again changes nothing.") == 2
     assert page.count("<details") >= 2
+
+
+@pytest.mark.parametrize(
+    ("language", "label", "differs", "advice"),
+    [
+        ("en", "Monthly traffic (GB)", "sold: ", "correct the cause"),
+        ("zh-hans", "月流量 (GB)", "售出配置：", "排除原因"),
+    ],
+)
+def test_what_was_read_back_and_what_to_do_are_said_in_words(
+    client: Client, service: Service, language: str, label: str, differs: str, advice: str
+) -> None:
+    spec = service.order.spec
+    delivered = spec | {"web_space_gb": spec["web_space_gb"] + 1, "hostname": "a.example", "token": "s3cret"}
+    Service.objects.update(facts=delivered, last_error="403 no", needs_attention=True)
+    client.cookies.load({"django_language": language})
+    page = client.get(url("service", service)).content.decode()
+    assert label in page
+    assert f"{differs}{spec['web_space_gb']}" in page
+    assert page.count(differs) == 1, "only what differs is marked"
+    assert "traffic_gb" not in page
+    assert "s3cret" not in page
+    order = service.order
+    put_into(order, OrderState.FAILED, last_error="403 no")
+    ProvisioningAttempt.objects.create(order=order, fence=9, outcome=AttemptOutcome.PERMANENT, error="403 no")
+    page = client.get(reverse("staff-orders:detail", args=[order.number])).content.decode()
+    assert advice in page
+    assert "403 no" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"needs_attention": False, "wanted": "suspended", "next_attempt_at": timezone.now()}, "tries again by itself"),
+        ({"needs_attention": True}, "The provisioner refuses"),
+        ({"needs_attention": True, "attempts": 99}, "in 99 tries"),
+        ({"needs_attention": True, "by_hand": True}, "opened by hand: carry"),
+    ],
+)
+def test_why_a_change_is_stuck(client: Client, service: Service, changes: dict[str, Any], says: str) -> None:
+    Service.objects.update(last_error="the provisioner's own words", **changes)
+    page = client.get(url("service", service)).content.decode()
+    assert says in page
+    assert "the provisioner&#x27;s own words" in page
 
 
 def test_each_deed_asks_for_its_permission(service: Service) -> None:

@@ -99,7 +99,7 @@ class Ironic:
             return False
 
     @staticmethod
-    def _until(reached: Any, what: str, within: float = 60) -> None:
+    def _until(reached: Any, what: str, within: float = 180) -> None:
         deadline = time.monotonic() + within
         while not reached():
             assert time.monotonic() < deadline, what

@@ -159,7 +159,11 @@ class Lxd:
         return cert, key
 
     def fill_the_pool(self, wanted: bool) -> None:
-        """Full to the last block, or with all its room again."""
+        """Full to the last block, or with all its room again. What LXD is still at work on comes first."""
+        deadline = time.monotonic() + 30
+        while wanted and "running" in json.loads(self.run("lxc", "query", "/1.0/operations")):
+            assert time.monotonic() < deadline, "LXD never ends its operations"
+            time.sleep(0.1)
         used = os.statvfs(self.pool)
         size = f"{(used.f_blocks - used.f_bfree + 8) * used.f_frsize // 1024}k" if wanted else f"{POOL_GB}g"
         self.run("mount", "-o", f"remount,size={size}", str(self.pool))

@@ -51,7 +51,7 @@ class ReceiverFarSide(FarSide):
         self.url = f"{self.proxy.url}/hook"
         self.config = {
             "BACKEND": BACKEND,
-            "OPTIONS": {"url": self.url, "secret": SECRET, "timeout": 2, "allow_private": True},
+            "OPTIONS": {"url": self.url, "secret": SECRET, "timeout": 4, "allow_private": True},
         }
 
     def close(self) -> None:
