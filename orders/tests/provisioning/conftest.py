@@ -16,7 +16,7 @@ collector = Collector()
 
 def case_of(item: pytest.Item) -> tuple[str, str] | None:
     cls = getattr(item, "cls", None)
-    if cls is None or not issubclass(cls, ConformanceCases):
+    if cls is None or not issubclass(cls, ConformanceCases) or not cls.adapter:
         return None
     name = item.originalname if isinstance(item, pytest.Function) else item.name
     fault = getattr(item, "callspec", None) and item.callspec.params.get("fault")  # type: ignore[attr-defined]
