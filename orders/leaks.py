@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,13 +23,14 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Guesser:
-    """Wrong codes of one member or one address, and the batches of which he did use cards."""
+    """Wrong codes of one member, with the batches of which he did use cards, or of one address, with its members."""
 
     member: User | None
     address: str | None
     tries: int
     last_at: datetime
     batches: list[Batch]
+    members: list[User] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,16 @@ def tried_by_member(since: datetime, at_least: int = 1) -> list[Guesser]:
 
 def tried_by_address(since: datetime, at_least: int = 1) -> list[Guesser]:
     rows = wrong_codes(since).exclude(address=None).values("address").annotate(n=Sum("tries"), last=Max("last_at"))
-    found = rows.filter(n__gte=at_least).order_by("-n")[:SHOWN]
-    return [Guesser(None, row["address"], row["n"], row["last"], []) for row in found]
+    found = list(rows.filter(n__gte=at_least).order_by("-n")[:SHOWN])
+    theirs = wrong_codes(since).filter(address__in=[row["address"] for row in found])
+    pairs = list(theirs.values_list("address", "member").annotate(n=Sum("tries")).order_by("-n")[: 3 * SHOWN])
+    people = User.objects.in_bulk({member for _address, member, _n in pairs})
+    members: dict[str, list[User]] = {}
+    for address, member, _n in pairs:
+        members.setdefault(address, []).append(people[member])
+    return [
+        Guesser(None, row["address"], row["n"], row["last"], [], members.get(row["address"], [])[:3]) for row in found
+    ]
 
 
 def many_of_one_batch(since: datetime) -> list[Hoarder]:

@@ -13,10 +13,10 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tests.factories import UserFactory
 from cards import actions, codes, replacement, statistics
-from cards.models import Batch, Card, CardUse, DisabledCount, UseDay
+from cards.models import Batch, Card, CardUse, DisabledCount, RefusedTry, UseDay
 from cards.tests.factories import make_batch
 from cards.tests.staff import client_of, staff_with, text_of, use
-from orders import redemption
+from orders import leaks, redemption
 from orders.dashboard import months_from, opening, overview, share
 from orders.exceptions import RedemptionRefused
 from orders.models import Order
@@ -191,6 +191,30 @@ def test_wrong_codes_by_member_and_address(settings: object) -> None:
     assert batch.number in page
     assert "bob" not in page
     assert "192.0.2.7 21" in page
+    (address,) = leaks.tried_by_address(timezone.now() - leaks.WINDOW, leaks.WRONG_FROM_ADDRESS)
+    assert [member.username for member in address.members] == ["mallory", "bob"]
+
+
+def test_the_leak_report_looks_through_the_newest_only(
+    monkeypatch: pytest.MonkeyPatch, django_assert_max_num_queries: object
+) -> None:
+    people = [UserFactory.create() for _number in range(30)]
+    hour, since = timezone.now() - timedelta(hours=1), timezone.now() - leaks.WINDOW
+    batch, _codes = make_batch(quantity=10)
+    for serial in range(1, 8):
+        use(batch, serial, people[0], f"AAAAA-AAAA{serial}")
+    for member in people:
+        RefusedTry.objects.create(hour=hour, member=member, outcome="unknown", address="192.0.2.7", tries=50)
+    client = superuser()
+    with django_assert_max_num_queries(15):  # type: ignore[operator]
+        assert client.get(LEAKS).status_code == 200
+    assert len(leaks.tried_by_member(since, 10)) == leaks.SHOWN
+    monkeypatch.setattr(leaks, "LATEST_TRIES", 4)
+    assert {each.member for each in leaks.tried_by_member(since, 10)} == set(people[-4:])
+    assert [each.tries for each in leaks.tried_by_address(since, 10)] == [200]
+    assert [each.cards for each in leaks.many_of_one_batch(since)] == [7]
+    monkeypatch.setattr(leaks, "LATEST_USES", 6)
+    assert [each.cards for each in leaks.many_of_one_batch(since)] == [6]
 
 
 def test_many_cards_of_one_batch_by_one_member() -> None:
