@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -31,6 +31,10 @@ class Tally:
     expired: int = 0
     expiring: int = 0  # of the usable ones, within 30 days
     value: Decimal = field(default=Decimal(0))
+
+    def add(self, other: Tally) -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     @property
     def rate(self) -> int:
@@ -61,6 +65,7 @@ def stock(now: datetime) -> Stock:
     found = Stock(Tally(), defaultdict(Tally), defaultdict(Decimal), defaultdict(int), defaultdict(int))
     used = dict(UseCount.objects.order_by().values_list("batch").annotate(n=Sum("used")))
     dead = dict(DisabledCount.objects.values_list("batch", "cards"))
+    months: dict[datetime, date] = {}
     zone, soon = timezone.get_default_timezone(), now + timedelta(days=30)
     rows = (
         Batch.objects.exclude(status=BatchStatus.CANCELLED)
@@ -80,17 +85,20 @@ def stock(now: datetime) -> Stock:
         found.others += bool(usable and not ours)
         found.issued_by_month[created_at.astimezone(zone).date().replace(day=1)] += issued
         if usable:
-            month = (expires_at - timedelta(seconds=1)).astimezone(zone).date().replace(day=1)
+            month = months.get(expires_at) or (expires_at - timedelta(seconds=1)).astimezone(zone).date().replace(day=1)
+            months[expires_at] = month
             found.value_by_month[month] += value
             found.cards_by_month[month] += usable
-        for tally in (found.total, found.groups[product_type, line]):
-            tally.issued += issued
-            tally.used += taken
-            tally.usable += usable
-            tally.disabled += disabled + (left if disabled_at else 0)
-            tally.expired += left if not disabled_at and expires_at <= now else 0
-            tally.expiring += usable if expires_at <= soon else 0
-            tally.value += value
+        tally = found.groups[product_type, line]
+        tally.issued += issued
+        tally.used += taken
+        tally.usable += usable
+        tally.disabled += disabled + (left if disabled_at else 0)
+        tally.expired += left if not disabled_at and expires_at <= now else 0
+        tally.expiring += usable if expires_at <= soon else 0
+        tally.value += value
+    for tally in found.groups.values():
+        found.total.add(tally)
     return found
 
 
