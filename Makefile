@@ -11,7 +11,7 @@ LAB = $(BIN)/python -m pickup_portal.testing.lab
 CARDS ?= 1000000
 REDEMPTIONS ?= 3200
 
-.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage short-codes bench-redeem chaos crash-points look look-staff hanging-provider bench-generate bench-lists codes-proof leak-scan bench-orders bench-export
+.PHONY: run test test-postgres test-sqlite lint crashes races fuzz broker-outage short-codes bench-redeem chaos crash-points look look-staff hanging-provider bench-generate bench-lists bench-pages codes-proof leak-scan bench-orders bench-export
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python manage.py serve --demo --port $(PORT)
@@ -75,6 +75,9 @@ bench-generate: $(VENV)/.installed-dev
 
 bench-export: $(VENV)/.installed-dev
 	$(LAB) -- $(BIN)/python manage.py bench export -n $(CARDS) --i-know-it-makes-cards-and-orders
+
+bench-pages: $(VENV)/.installed-dev
+	$(LAB) --demo -- $(BIN)/python manage.py bench scale -n $(CARDS) --i-know-it-makes-cards-and-orders
 
 bench-lists: $(VENV)/.installed-dev
 	$(LAB) --demo -- $(BIN)/python manage.py bench lists -n $(CARDS) --i-know-it-makes-cards-and-orders
