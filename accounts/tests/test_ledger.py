@@ -41,7 +41,7 @@ def test_sixteen_movements_at_once_queue_up(start: str, each: str, won: int, end
     def fire() -> bool:
         try:
             connection.ensure_connection()
-            barrier.wait(30)
+            barrier.wait(120)
             move(member, each)
         except BalanceTooLow:
             return False

@@ -44,7 +44,7 @@ def test_two_hundred_at_once_take_exactly_ten_places() -> None:
     def fire() -> int:
         try:
             connection.ensure_connection()
-            barrier.wait(30)
+            barrier.wait(120)
             return attempts(10)
         finally:
             connection.close()
@@ -171,7 +171,7 @@ def test_two_hundred_wrong_codes_at_once_are_looked_up_ten_times(counted: bool) 
     def fire() -> None:
         try:
             connection.ensure_connection()
-            barrier.wait(30)
+            barrier.wait(120)
             for _ in range(10):
                 with suppress(TooManyAttempts):
                     attempt()

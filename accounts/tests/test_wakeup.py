@@ -33,7 +33,7 @@ class Broker:
 
     def publish(self, task: Task[Any, Any], primary_key: int) -> None:
         self.entered.set()
-        assert self.thawed.wait(30)
+        assert self.thawed.wait(120)
         with self.changed:
             self.taken.append(primary_key)
             self.changed.notify()
@@ -62,7 +62,7 @@ def freeze(broker: Broker, sender: Sender) -> None:
     """The sender stands before a broker that does not answer."""
     broker.thawed.clear()
     sender.put(TASK, 0, "")
-    assert broker.entered.wait(30)
+    assert broker.entered.wait(120)
 
 
 def test_every_call_is_published(broker: Broker, sender: Sender) -> None:

@@ -177,7 +177,7 @@ def test_the_same_request_eight_times_at_once_makes_one_batch() -> None:
     def ask() -> int:
         try:
             connection.ensure_connection()
-            barrier.wait(30)
+            barrier.wait(120)
             return order_batch(3, request_token=token, line=line).pk
         finally:
             connection.close()
@@ -217,7 +217,7 @@ def test_four_workers_at_one_batch_make_each_card_once(monkeypatch: pytest.Monke
     def work() -> None:
         try:
             connection.ensure_connection()
-            barrier.wait(30)
+            barrier.wait(120)
             generation.run_to_end(batch.pk)
         finally:
             connection.close()

@@ -79,9 +79,9 @@ def fire_together(port: int, requests: Sequence[bytes]) -> list[Answer]:
     barrier = threading.Barrier(len(requests))
 
     def one(index: int) -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=240) as connection:
             connection.sendall(requests[index][:-1])
-            barrier.wait(30)
+            barrier.wait(120)
             connection.sendall(requests[index][-1:])
             reply = b""
             while part := connection.recv(65536):

@@ -73,12 +73,12 @@ def redemption_under_way(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Itera
 
     def hold(*args: object, lane: str) -> None:
         done.set()
-        assert go.wait(30)
+        assert go.wait(120)
 
     with monkeypatch.context() as patch:
         patch.setattr(redemption, "call_after_commit", hold)
         redeeming = stage.elsewhere(stage.redeem)
-        assert done.wait(30), redeeming.exception()
+        assert done.wait(120), redeeming.exception()
     try:
         yield redeeming
     finally:

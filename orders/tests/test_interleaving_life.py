@@ -87,12 +87,12 @@ def test_giving_up_waits_for_the_chunk_under_way_and_no_other_follows(stage, mon
     def hold(*args: object) -> None:
         write(*args)  # type: ignore[arg-type]
         written.set()
-        assert go.wait(30)
+        assert go.wait(120)
 
     with monkeypatch.context() as patch:
         patch.setattr(generation, "_write", hold)
         working = stage.elsewhere(lambda: generation.fill(batch.pk))
-        assert written.wait(30), working.exception()
+        assert written.wait(120), working.exception()
         giving_up = stage.elsewhere(lambda: changes.cancel_batch(batch=batch, actor=None))
         wait_until_blocked(giving_up)
         go.set()
@@ -146,7 +146,7 @@ def test_two_lists_of_the_same_cards_in_other_orders_do_not_wait_in_a_circle(sta
     start = threading.Barrier(2)
 
     def disable(lines: list[lists.Listed]) -> Counter[str]:
-        start.wait(30)
+        start.wait(120)
         return Counter(result.outcome for result in lists.disable_cards(lines=lines, actor=None))
 
     running = [stage.elsewhere(lambda lines=lines: disable(lines)) for lines in (forth, back)]

@@ -44,7 +44,7 @@ class StopBefore:
         if self.seen == self.number:
             self.sql = " ".join(sql.split())[:60]
             self.stopped.set()
-            assert self.go.wait(30)
+            assert self.go.wait(120)
         return execute(sql, params, many, context)
 
 

@@ -30,7 +30,7 @@ import pytest
 
 from pickup_portal.lifeline import die_with_parent
 
-START_SECONDS = 30.0
+START_SECONDS = 180.0
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -145,7 +145,7 @@ def run_python(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str
     env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | extra
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=django_settings.BASE_DIR, env=env, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=django_settings.BASE_DIR, env=env, capture_output=True, text=True, timeout=300, check=False
     )
 
 

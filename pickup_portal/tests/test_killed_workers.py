@@ -38,7 +38,7 @@ def start_worker(start_process: Callable[..., subprocess.Popen[bytes]]) -> Calla
     return start
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := condition():

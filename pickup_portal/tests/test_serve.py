@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.xdist_group("serve"),
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc to see which processes are left"),
 ]
-STEP_SECONDS = 60.0
+STEP_SECONDS = 300.0  # each step ends with its event; this is for a machine that is very busy
 ALL_PROCESSES = 8  # serve, the web and its worker, the worker and its pool of two, beat, the broker
 
 
@@ -89,7 +89,7 @@ class Serve:
             self.process.wait()
 
     def get(self, path: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("GET", path)
             return connection.getresponse().status
@@ -120,7 +120,7 @@ def test_the_whole_portal_comes_up_and_ctrl_c_leaves_nothing(serve: Serve) -> No
     assert all(name in commands for name in ("gunicorn", "worker", "beat", "valkey")), commands
     assert serve.process is not None
     serve.process.send_signal(signal.SIGINT)
-    assert serve.process.wait(15) == 0
+    assert serve.process.wait(STEP_SECONDS) == 0
     assert serve.processes() == {}
     assert serve.get("/healthz") == 0
 
@@ -131,7 +131,7 @@ def test_killing_the_supervisor_leaves_nothing(serve: Serve) -> None:
     assert serve.process is not None
     serve.process.kill()
     serve.process.wait()
-    until(lambda: serve.processes() == {}, "nothing left", 5)
+    until(lambda: serve.processes() == {}, "nothing left")
 
 
 def test_a_child_that_dies_is_started_again(serve: Serve) -> None:

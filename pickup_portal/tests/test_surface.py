@@ -50,7 +50,7 @@ class Visitor:
 
     def ask(self, path: str, **form: object) -> tuple[int, str, str]:
         """(status, where it leads, page)"""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         head = {"Host": "localhost", "Cookie": cookies, "Accept-Language": "en"}
         if form:
