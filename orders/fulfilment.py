@@ -15,7 +15,7 @@ import logging
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -43,6 +43,7 @@ from .provisioning.base import (
 from .provisioning.registry import get_provisioner
 
 logger = logging.getLogger(__name__)
+AHEAD = timedelta(days=1)  # further than any order waits
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,7 @@ def claim(order_id: int) -> Claim | None:
 
 @transaction.atomic(savepoint=False)
 def claim_first(orders: QuerySet[Order]) -> Claim | None:
-    """Take the lease of the first of these orders that is free. It keeps its place in the queue: should its worker die,
-    it goes before whatever came later.
+    """Take the lease of the first of these orders that is free. Should its worker die, it goes before all that wait.
 
     A row that somebody else is just taking is passed over, not waited for: he may have been stopped in the middle.
     """
@@ -131,7 +131,7 @@ def claim_first(orders: QuerySet[Order]) -> Claim | None:
         fence=F("fence") + 1,
         attempts=F("attempts") + 1,
         lease_until=until,
-        next_attempt_at=min(order.next_attempt_at, now),
+        next_attempt_at=now - AHEAD,
         called_at=None,
     )
     if not taken:
