@@ -55,6 +55,10 @@ races: $(VENV)/.installed-dev
 	LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_races.py
 	PORTAL_TEST_DB=sqlite LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_races.py
 
+.PHONY: machine-race
+machine-race: $(VENV)/.installed-dev
+	LOG_LEVEL=ERROR $(HEAVY) orders/tests/test_machine_race.py
+
 fuzz: $(VENV)/.installed-dev
 	$(HEAVY) pickup_portal/tests/test_fuzz.py
 

@@ -114,6 +114,7 @@ class AuditAction(models.TextChoices):
     INVITE_MEMBER = "invite_member", _("Member invited")
     EXPORT_LIST = "export_list", _("List exported")
     CHANGE_CATALOGUE = "change_catalogue", _("Catalogue changed")
+    CHANGE_MACHINE = "change_machine", _("Machine changed")
 
 
 class TryOutcome(models.TextChoices):

@@ -187,6 +187,11 @@ def initial_password(order_key: UUID) -> str:
     return "Pk-" + "".join(ALPHABET[byte & 31] for byte in digest[:20]).lower() + "7"
 
 
+def access_digests(body: bytes) -> list[bytes]:
+    """A keyed hash of 16 bytes under each access key, the newest first. Raises KeyUnavailable."""
+    return [hmac.digest(key, body, "sha256")[:16] for key in _access_keys().values()]
+
+
 def audit_mark(body: bytes) -> bytes:
     """The keyed hash an audit event is born with. Its key comes from the index key, which every process has."""
     return hmac.digest(_mark_key(_index_key()), body, "sha256")

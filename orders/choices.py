@@ -40,6 +40,15 @@ class SeenState(models.TextChoices):
     GONE = "terminated", _("Not there")
 
 
+class MachineState(models.TextChoices):
+    """Of a machine in the inventory. Only a person leads one from "to be cleaned" back to "free"."""
+
+    FREE = "free", pgettext_lazy("machine state", "Free")
+    ASSIGNED = "assigned", _("Assigned")
+    CLEANING = "cleaning", _("To be cleaned")
+    OUT = "out", _("Out of service")
+
+
 class NoticeKind(models.TextChoices):
     """What is told by e-mail. To the member, but for the alert, which goes to staff."""
 

@@ -72,6 +72,32 @@ class NotLater(OrderError):
         return _("The new end must be later than the present one and in the future.")
 
 
+class MachineError(OrderError):
+    """Base of what the inventory of machines refuses."""
+
+
+class MachineTaken(MachineError):
+    def __init__(self, serial: str) -> None:
+        self.serial = serial
+        super().__init__(serial)
+
+    def __str__(self) -> str:
+        return _(
+            "Machine %(serial)s: its serial number, its IP address or its system at this controller is in the "
+            "inventory already."
+        ) % {"serial": self.serial}
+
+
+class MachineInUse(MachineError):
+    def __str__(self) -> str:
+        return _("An order holds this machine: only its login and the note can be changed.")
+
+
+class WrongMachineState(MachineError):
+    def __str__(self) -> str:
+        return _("The machine's state does not allow this any more. Reload the page to see how it stands.")
+
+
 class RedemptionRefused(Exception):
     """Base: nothing was spent. `field` is the form field the message belongs to."""
 

@@ -26,6 +26,9 @@ from .choices import (
     SeenState,
     ServiceState,
 )
+from .inventory import Machine
+
+__all__ = ["DomainChange", "Machine", "Notice", "Order", "OrderEvent", "ProvisioningAttempt", "Service"]
 
 
 class Order(models.Model):

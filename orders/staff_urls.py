@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import provisioner_views, redeem_views, report_views, staff_invite, staff_members, staff_services, staff_views
+from . import (
+    provisioner_views,
+    redeem_views,
+    report_views,
+    staff_invite,
+    staff_machines,
+    staff_members,
+    staff_services,
+    staff_views,
+)
 
 app_name = "staff-orders"
 
@@ -27,6 +36,11 @@ urlpatterns = [
     path("services/<slug:number>/extend/", staff_services.service_extend, name="service-extend"),
     path("services/<slug:number>/settle/", staff_services.service_settle, name="service-settle"),
     path("services/<slug:number>/terminate/", staff_services.service_terminate, name="service-terminate"),
+    path("machines/", staff_machines.machine_list, name="machine-list"),
+    path("machines/add/", staff_machines.machine_add, name="machine-add"),
+    path("machines/<int:pk>/change/", staff_machines.machine_edit, name="machine-edit"),
+    path("machines/<int:pk>/out/", staff_machines.machine_out, name="machine-out"),
+    path("machines/<int:pk>/back/", staff_machines.machine_back, name="machine-back"),
     path("members/", staff_members.member_list, name="member-list"),
     path("members/invite/", staff_invite.invite, name="member-invite"),
     path("members/<int:pk>/", staff_members.member_detail, name="member"),

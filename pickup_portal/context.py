@@ -120,6 +120,19 @@ STAFF_NAV = (
         "cards.view_line",
     ),
     NavItem(
+        "staff-orders:machine-list",
+        _("Machines"),
+        "server",
+        (
+            "staff-orders:machine-list",
+            "staff-orders:machine-add",
+            "staff-orders:machine-edit",
+            "staff-orders:machine-out",
+            "staff-orders:machine-back",
+        ),
+        "orders.view_machine",
+    ),
+    NavItem(
         "staff-orders:provisioner-list",
         _("Provisioners"),
         "cloud",

@@ -45,6 +45,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         "accounts.invite_member",
         "orders.suspend_service",
         "orders.check_provisioners",
+        "orders.view_machine",
+        "orders.add_machine",
+        "orders.change_machine",
+        "orders.switch_machine",
     ),
     "catalogue": (
         *READ,
@@ -64,6 +68,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *READ,
         "cards.view_audit_trail",
         "cards.view_auditevent",
+        "orders.view_machine",
         *MEMBERS,
     ),
 }

@@ -97,7 +97,8 @@ class BadCallback(Exception):
 
 
 class Provisioner(ABC):
-    """One control plane. Instances are cheap, hold no order's state, and never touch the portal's database.
+    """One control plane. Instances are cheap, hold no order's state, and never touch the portal's database; one that
+    needs the portal's inventory of machines asks it through `inventory.Inventory`.
 
     Every method may be called by several processes at once, and raises nothing but `ProvisionerError`s.
     """

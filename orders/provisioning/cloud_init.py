@@ -15,24 +15,31 @@ ALPHABET = "./" + string.digits + string.ascii_uppercase + string.ascii_lowercas
 ROUNDS = 5000
 
 
-def user_data(*, password: str, ssh_key: str, hostname: str, windows: bool = False) -> str:
+def user_data(
+    *, password: str, ssh_key: str, hostname: str, windows: bool = False, salt: str | None = None, phone_home: str = ""
+) -> str:
     """`#cloud-config`, whose body may be JSON because YAML contains it. cloudbase-init on Windows takes the plain
-    password only."""
+    password only. `phone_home`: an address that gets a POST when the first boot is through."""
     name = "Administrator" if windows else "root"
     user: dict[str, object] = {"name": name, "lock_passwd": False}
     if windows:
         user["passwd"] = password
     else:
-        user["hashed_passwd"] = sha512_crypt(password)
+        user["hashed_passwd"] = sha512_crypt(password, salt)
     if ssh_key:
         user["ssh_authorized_keys"] = [ssh_key]
-    settings = {
+    settings: dict[str, object] = {
         "hostname": hostname.split(".")[0],
         "fqdn": hostname,
         "disable_root": False,
         "ssh_pwauth": True,
         "users": [user],
     }
+    if phone_home and windows:
+        call = f"Invoke-WebRequest -UseBasicParsing -Method POST -Uri '{phone_home}'"
+        settings["runcmd"] = [["powershell.exe", "-Command", call]]
+    elif phone_home:
+        settings["phone_home"] = {"url": phone_home, "post": ["instance_id", "hostname"], "tries": 20}
     return "#cloud-config\n" + json.dumps(settings, ensure_ascii=False, indent=1) + "\n"
 
 

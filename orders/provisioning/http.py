@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -32,6 +32,7 @@ def _public_authorities() -> ssl.SSLContext:
 class Answer:
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def json(self) -> Any:
         try:
@@ -54,11 +55,14 @@ class Http:
         allow_private: bool = False,
         ca_file: str | None = None,
         client_cert: tuple[str, str] | None = None,
+        check_hostname: bool = True,
     ) -> None:
+        """Without `check_hostname` the certificate must still be one of `ca_file`, but may bear another name."""
         self.timeout = timeout
         self.allow_private = allow_private
         if ca_file or client_cert:
             self.verify = ssl.create_default_context(cafile=ca_file or certifi.where())
+            self.verify.check_hostname = check_hostname
         else:
             self.verify = _public_authorities()
         if client_cert:
@@ -89,7 +93,7 @@ class Http:
                     extensions={"sni_hostname": target.host},
                 ) as response,
             ):
-                return Answer(response.status_code, self._read(response, deadline))
+                return Answer(response.status_code, self._read(response, deadline), dict(response.headers))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise TransientError(f"Could not connect to {target.host}: {type(error).__name__}.") from None
         except httpx.TimeoutException:

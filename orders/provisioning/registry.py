@@ -7,9 +7,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from .base import Provisioner
+from .inventory import InventoryProvisioner
 
 # A module that single adapters need -> its package. The portal installs without them (the extras of pyproject.toml).
 EXTRAS = {"asyncssh": "asyncssh", "openstack": "openstacksdk", "keystoneauth1": "openstacksdk", "sushy": "sushy"}
+
+INVENTORY = "orders.machines.PortalInventory"  # by name: the adapters' package stays importable without the tables
 
 
 def provisioner_keys() -> list[str]:
@@ -44,4 +47,7 @@ def get_provisioner(key: str) -> Provisioner:
         raise ImproperlyConfigured(
             f"PROVISIONERS[{key!r}]: {config['BACKEND']} is abstract, it lacks {', '.join(sorted(missing))}."
         )
-    return backend(key, options)
+    provisioner = backend(key, options)
+    if isinstance(provisioner, InventoryProvisioner):
+        provisioner.inventory = import_string(INVENTORY)(key)
+    return provisioner

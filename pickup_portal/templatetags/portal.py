@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from accounts import browsers
 from cards.choices import BatchShown, CardStatus, ListOutcome
-from orders.choices import OrderState, ServiceState
+from orders.choices import MachineState, OrderState, ServiceState
 
 register = template.Library()
 
@@ -71,6 +71,15 @@ STATES: dict[str, tuple[Any, dict[str, tuple[str, str]]]] = {
     "service": (
         ServiceState,
         {"active": ("green", "check-circle"), "suspended": ("amber", "pause"), "terminated": ("grey", "stop")},
+    ),
+    "machine": (
+        MachineState,
+        {
+            "free": ("green", "check-circle"),
+            "assigned": ("blue", "check-check"),
+            "cleaning": ("amber", "clock"),
+            "out": ("red", "ban"),
+        },
     ),
 }
 

@@ -22,9 +22,10 @@ from cards.models import AuditEvent, Batch, Card, Image, Line, OperatingSystem, 
 from cards.tests.factories import SPECS, ImageFactory, LineFactory, ServerModelFactory, make_batch
 from orders import actions as order_actions
 from orders import member_actions
-from orders.choices import OrderState
-from orders.models import DomainChange, Order, ProvisioningAttempt, Service
+from orders.choices import MachineState, OrderState
+from orders.models import DomainChange, Machine, Order, ProvisioningAttempt, Service
 from orders.tests.cast import place_order, put_into
+from orders.tests.factories import MachineFactory
 from pickup_portal.tests.test_permission_matrix import every_url
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def empty_visits() -> list[Visit]:
         "staff:batch-list", "staff:batch-add", "staff:usage-log", "staff:card-find", "staff:cards-disable",
         "staff:audit-trail", "staff:line-list", "staff:system-list", "staff-orders:list", "staff-orders:service-list",
         "staff-orders:member-list", "staff-orders:member-invite", "staff-orders:dashboard", "staff-orders:leak-report",
-        "staff-orders:provisioner-list", "staff-orders:redeem",
+        "staff-orders:provisioner-list", "staff-orders:redeem", "staff-orders:machine-list",
     ]  # fmt: skip
     return [visit(view, state="empty") for view in views]
 
@@ -155,6 +156,7 @@ def furnish(actor: User) -> World:
         orders = _orders(batches["normal"], found["normal"], member, actor)
         services = _services(batches["hosts"], found["hosts"], member)
         _leaks(batches, found)
+        _machines(orders["provisioning"], orders["cancelled"])
         chain.seal_new_events(everything=True)
         chain.check_some()
         member_actions.top_up(
@@ -163,6 +165,15 @@ def furnish(actor: User) -> World:
         member_actions.disable_member(member=shut_out, reason="尝试猜测卡号", actor=actor)
         member_actions.invite_member(actor=actor, note="王芳")
     return World(line, batches, found, orders, services, member, shut_out)
+
+
+def _machines(order: Order, earlier: Order) -> None:
+    ServerModelFactory.create(line__name="香港裸金属", line__provider="metal", name="R640")
+    MachineFactory.create_batch(3, server_model="R640", note="3 号机柜")
+    MachineFactory.create(state=MachineState.CLEANING, last_order=earlier)
+    why = "SN0007: its controller refused the request (status 404)."
+    MachineFactory.create(state=MachineState.OUT, reason=why)
+    MachineFactory.create(state=MachineState.ASSIGNED, order=order, assigned_at=timezone.now())
 
 
 def _batches(line: Line, actor: User) -> tuple[dict[str, Batch], dict[str, list[str]]]:
@@ -263,6 +274,7 @@ def visits(world: World) -> Iterator[Visit]:
     yield from _card_visits(world)
     yield from _catalogue_visits(world)
     yield from _order_visits(world)
+    yield from _machine_visits()
     yield from _member_visits(world)
     yield from _other_visits()
     yield from _deeds(world)
@@ -358,6 +370,19 @@ def _catalogue_visits(world: World) -> Iterator[Visit]:
     for deed in ("check", "orphans"):
         answer = fetch(f"main form[action$='{deed}/'] button", "#connection > *")
         yield Visit(f"staff-orders:provisioner-{deed}", provisioners, then=answer)
+
+
+def _machine_visits() -> Iterator[Visit]:
+    yield visit("staff-orders:machine-list")
+    yield visit("staff-orders:machine-list", state="one model", server_model="R640")
+    yield visit("staff-orders:machine-list", state="nothing found", q="nothing")
+    yield visit("staff-orders:machine-add")
+    yield visit("staff-orders:machine-add", state="errors", then=press(SEND))
+    for state in MachineState.values:
+        machine = Machine.objects.filter(state=state)[0].pk
+        yield visit("staff-orders:machine-edit", machine, state=state)
+        yield visit("staff-orders:machine-out", machine, state=state)
+        yield visit("staff-orders:machine-back", machine, state=state)
 
 
 def _order_visits(world: World) -> Iterator[Visit]:

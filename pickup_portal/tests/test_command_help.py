@@ -27,6 +27,7 @@ PROMISED = {
     "export_batch",
     "extend_batch",
     "find_card",
+    "import_machines",
     "invite_member",
     "import_cards",
     "list_orders",

@@ -27,6 +27,7 @@ from cards.models import AuditEvent
 from cards.tests.factories import ImageFactory, LineFactory, OperatingSystemFactory, ServerModelFactory, make_batch
 from orders.choices import OrderState
 from orders.tests.cast import place_order, put_into
+from orders.tests.factories import MachineFactory
 from pickup_portal.roles import ROLES
 
 pytestmark = pytest.mark.django_db
@@ -137,13 +138,18 @@ TABLE: dict[str, Row] = {
     "staff-orders:member-correct": staff("accounts.correct_top_up"),
     "staff-orders:member-disable": staff("accounts.disable_member"),
     "staff-orders:member-enable": staff("accounts.disable_member"),
+    "staff-orders:machine-list": staff("orders.view_machine", methods=GET),
+    "staff-orders:machine-add": staff("orders.add_machine"),
+    "staff-orders:machine-edit": staff("orders.change_machine"),
+    "staff-orders:machine-out": staff("orders.switch_machine"),
+    "staff-orders:machine-back": staff("orders.switch_machine"),
     "staff-orders:provisioner-list": staff("orders.check_provisioners", methods=GET),
     "staff-orders:provisioner-check": staff("orders.check_provisioners", methods=POST),
     "staff-orders:provisioner-orphans": staff("orders.check_provisioners", methods=POST),
 }
 # Pages of the libraries, which keep their own doors: signing in and out, second factors, company sign-in. And two of
-# ours that ask for a secret instead of a person (an invitation, the metrics, a provisioner's callback), and one
-# for machines.
+# ours that ask for a secret instead of a person (an invitation, the metrics, a provisioner's callback, a machine's
+# first boot), and one for machines.
 ELSEWHERE = (
     "account_",
     "mfa_",
@@ -154,6 +160,7 @@ ELSEWHERE = (
     "invitation",
     "metrics",
     "orders:callback",
+    "orders:machine-",
     "readyz",
     "admin:",
 )
@@ -219,6 +226,7 @@ def world(db: None) -> dict[str, Any]:
         "image": ImageFactory.create(line=line).pk,
         "model": ServerModelFactory.create(line=line).pk,
         "system": OperatingSystemFactory.create().pk,
+        "machine": MachineFactory.create().pk,
         "event": AuditEvent.objects.latest("pk").pk,
         "entry": record_entry(member=alice, kind=LedgerKind.TOP_UP, amount=Decimal(5)).pk,
     }
@@ -231,6 +239,10 @@ def address(name: str, world: dict[str, Any]) -> str:
         (lambda n: n.startswith("staff-orders:provisioner-") and not n.endswith("list"), ["simulator"]),
         (lambda n: n.startswith("staff-orders:member") and not n.endswith(("list", "invite")), [world["alice"].pk]),
         (lambda n: n == "staff-orders:member-correct", [world["alice"].pk, world["entry"]]),
+        (
+            lambda n: n in ("staff-orders:machine-edit", "staff-orders:machine-out", "staff-orders:machine-back"),
+            [world["machine"]],
+        ),
         (lambda n: n == "staff:audit-event", [world["event"]]),
         (lambda n: n in ("staff:batch-add-type", "staff:batch-quote"), ["cloud_server"]),
         (lambda n: n in ("staff:line-detail", "staff:line-edit", "staff:image-add"), [world["line"]]),

@@ -37,6 +37,12 @@ STILL = """async () => {
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 REPORT = "addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective));"
 EXPECTED = ("status of 422", "status of 404")  # what a form with errors and a missing page answer with
+METAL = {
+    "metal": {
+        "BACKEND": "orders.provisioning.redfish.RedfishProvisioner",
+        "OPTIONS": {"portal_url": "https://portal.example"},
+    }
+}
 
 
 class Look:
@@ -135,7 +141,8 @@ def browse(chromium: Browser, live_server: Any) -> Iterator[Any]:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
-def test_every_staff_page(browse: Any, locale: str) -> None:
+def test_every_staff_page(browse: Any, locale: str, settings: Any) -> None:
+    settings.PROVISIONERS = settings.PROVISIONERS | METAL
     look, boss = browse(locale)
     for each in empty_visits():
         look.look(each)

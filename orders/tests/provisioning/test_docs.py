@@ -7,7 +7,7 @@ import re
 import pytest
 from django.conf import settings
 
-from orders.provisioning import base, cpanel, ironic, lxd, openstack, simulator, ssh_nginx, virtualmin, webhook
+from orders.provisioning import base, cpanel, ironic, lxd, openstack, redfish, simulator, ssh_nginx, virtualmin, webhook
 from orders.provisioning.simulated_plane import FAULTS
 
 TEXT = (settings.BASE_DIR / "docs" / "adapters.md").read_text()
@@ -19,6 +19,7 @@ BACKENDS: list[type[base.Provisioner]] = [
     virtualmin.VirtualminProvisioner,
     ironic.IronicProvisioner,
     openstack.NovaProvisioner,
+    redfish.RedfishProvisioner,
     ssh_nginx.NginxProvisioner,
 ]
 

@@ -1,6 +1,6 @@
 """Real control planes are pip packages of their own venvs, never the portal's. The make targets build them:
 
-python -m orders.tests.provisioning.venvs ironic openstack
+python -m orders.tests.provisioning.venvs ironic sushy openstack
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(os.environ.get("PROVIDER_VENVS") or Path(__file__).parents[3] / ".venv-providers")
 PACKAGES = {
     "ironic": ["ironic", "bcrypt"],
+    "sushy": ["sushy-tools", "bcrypt"],
     "openstack": [
         "nova",
         "keystone",
