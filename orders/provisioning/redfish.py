@@ -37,6 +37,7 @@ from .inventory import AssignedMachine, InventoryProvisioner
 from .redfish_api import Board, Controller, NotThere, Refused
 
 SOON, INSTALLING = timedelta(seconds=12), timedelta(seconds=20)  # a change of power takes up to 11 s
+STARTS = timedelta(seconds=12)
 PHONE_HOME, BOOT = "phone_home", "boot"
 SEED = "{seed}"  # in an image's reference: the image takes the settings' address itself, no second drive is used
 ASKED_BY_CHECK = 3
@@ -170,6 +171,8 @@ class RedfishProvisioner(InventoryProvisioner):
         if key is None or machine is None:
             return
         board = self._board(machine, key)
+        if not machine.begun and any(drive.image for drive in board.drives()):
+            board.wait_for(PowerState.ON, STARTS.total_seconds())  # a start may be asked for and not shown yet
         board.switch_off(grace=0, timeout=self.timeout)
         for drive in board.drives():
             board.eject(drive)

@@ -208,7 +208,8 @@ def test_a_disc_of_ours_can_be_read_by_others(far_side: RedfishFarSide, provisio
     """By xorriso, as the controller fetched it."""
     request = far_side.place(ssh_key=KEY)
     provisioner.ensure(request)
-    (fetched,) = far_side.rack.directory.rglob("seed.iso")
+    found = far_side.rack.directory.rglob("seed.iso")
+    (fetched,) = [path for path in found if str(request.key).encode() in path.read_bytes()]
     listing = subprocess.run(
         ["xorriso", "-indev", str(fetched), "-pvd_info", "-lsl", "/"], capture_output=True, text=True, check=True
     ).stdout
