@@ -136,6 +136,7 @@ class FirstBoots:
     def __init__(self, rack: Rack) -> None:
         self.rack, self.stopped = rack, threading.Event()
         self.read: dict[str, str] = {}  # settings that machines have read, by the disc's address
+        self.beside: dict[str, list[str]] = {}  # what was in the drives then
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -154,6 +155,7 @@ class FirstBoots:
             answer = httpx.get(url, trust_env=False)
             if answer.status_code != 200:
                 continue
+            self.beside[url] = self.rack.discs(number)
             self.read[url] = settings_on(answer.content)
             httpx.post(json.loads(self.read[url].partition("\n")[2])["phone_home"]["url"], trust_env=False)
 

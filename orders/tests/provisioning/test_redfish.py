@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,10 +80,16 @@ def rack() -> Iterator[Rack]:
 
 class RedfishFarSide(FarSide):
     faults: ClassVar[frozenset[str]] = frozenset({"no_capacity", *FAULTS})
+    absent: ClassVar[Mapping[str, str]] = {
+        "quota": "the inventory is the portal's own and knows no quotas",
+        "nobody_there": "an order whose machine is out of reach holds none: nobody is asked (it has a test of its own)",
+        "remembers_terminated": "what was given up is no order's any more",
+    }
     remembers_terminated = False
+    reads_back: ClassVar[frozenset[str]] = frozenset({"server_model", "address"})
 
-    def __init__(self, rack: Rack, portal_url: str) -> None:
-        self.rack = rack
+    def __init__(self, rack: Rack, boots: FirstBoots, portal_url: str) -> None:
+        self.rack, self.boots = rack, boots
         options = {"portal_url": portal_url, "timeout": 8, "grace": 5}
         self.config = {"BACKEND": BACKEND, "OPTIONS": options}
         stock(rack, NAME)
@@ -125,6 +131,20 @@ class RedfishFarSide(FarSide):
     def delivered(self, key: UUID) -> dict[str, Any]:
         return SPECS["bare_metal"] | {"server_model": self.machine(key).server_model}
 
+    def arrived(self, request: ProvisionRequest) -> dict[str, str]:
+        """What the machine read from its drives at its first boot."""
+        (url,) = [url for url in self.boots.read if str(request.key) in url]
+        settings = json.loads(self.boots.read[url].partition("\n")[2])
+        (user,) = settings["users"]
+        hashed = sha512_crypt(request.password, user["hashed_passwd"].split("$")[2])
+        image = [disc for disc in self.boots.beside[url] if disc != url]
+        return {
+            "image": image[0],
+            "hostname": settings["fqdn"],
+            "ssh_key": user["ssh_authorized_keys"][0],
+            "password": request.password if hashed == user["hashed_passwd"] else "",
+        }
+
     def arm(self, fault: str, *, seconds: float = 30.0) -> None:
         if fault == "no_capacity":
             Machine.objects.filter(state=MachineState.FREE).update(state=MachineState.OUT)
@@ -158,7 +178,7 @@ def far_side(
     rack: Rack, boots: FirstBoots, live_server: Any, portal_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RedfishFarSide]:
     monkeypatch.setenv("DATABASE_URL", portal_env["DATABASE_URL"])  # for the other workers' processes
-    yield RedfishFarSide(rack, live_server.url)
+    yield RedfishFarSide(rack, boots, live_server.url)
     boots.stop()
     rack.clear()
 
