@@ -315,7 +315,7 @@ class ConformanceCases:
         started = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             provisioner.ensure(request_)
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 90  # the worker holds the order for a limited time
         until_ready(provisioner, request_)
         assert far_side.total() == 1
 

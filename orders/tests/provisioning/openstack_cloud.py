@@ -139,7 +139,8 @@ class Cloud:
         self._seed_products()
 
     def _say(self, what: str) -> None:
-        (self.directory / "times").open("a").write(f"{time.monotonic() - self.started:.0f} s: {what}\n")
+        with (self.directory / "times").open("a") as times:
+            times.write(f"{time.monotonic() - self.started:.0f} s: {what}\n")
 
     def _program(self, name: str) -> str:
         return str(venvs.program("openstack", name))
@@ -295,6 +296,7 @@ class Cloud:
             for interface in ("public", "internal"):
                 where = {"interface": interface, "url": self.url(name), "region_id": "RegionOne"}
                 identity.create_endpoint(service_id=service.id, **where)
+        del self.admin  # signed in before there was a catalogue
         self._say("identity")
 
     def _seed_products(self) -> None:

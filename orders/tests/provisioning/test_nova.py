@@ -48,10 +48,12 @@ def cloud() -> Iterator[Cloud]:
     if absent := missing():
         pytest.skip(f"OpenStack needs {', '.join(absent)}: make test-openstack installs it")
     directory = Path(tempfile.mkdtemp(prefix="os-"))  # short: a socket's path has a limit
-    cloud = Cloud(directory)
-    yield cloud
-    cloud.close()
-    shutil.rmtree(directory)
+    try:
+        cloud = Cloud(directory)
+        yield cloud
+        cloud.close()
+    finally:
+        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ class NovaFarSide(FarSide):
                 "region": "RegionOne",
                 "endpoint": f"{proxy.url}/v2.1",
                 "networks": [cloud.networks["public"]],
-                "timeout": 15,
+                "timeout": 25,
             },
         }
 
@@ -153,7 +155,7 @@ class NovaFarSide(FarSide):
 
     def clear(self) -> None:
         self.disarm()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while servers := self.servers():
             for server in servers:
                 self.compute.delete(f"/servers/{server['id']}")
@@ -290,7 +292,7 @@ def another(far_side: NovaFarSide, key: UUID, owner: str = NAME, **changes: Any)
     late._servers = lambda key: []  # type: ignore[method-assign]
     before = {one["id"] for one in far_side.servers()}
     late._create(request)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         new = [one for one in far_side.servers() if one["id"] not in before and one["status"] != "BUILD"]
         if new:
@@ -359,7 +361,7 @@ def test_a_build_that_does_not_end_stays_in_progress(
     assert found is not None
     assert found.state == "building"
     stopped_hypervisor()
-    assert until_ready(adapter(), request, within=60).external_id == server["id"]
+    assert until_ready(adapter(), request, within=120).external_id == server["id"]
     assert far_side.total() == 1
 
 
