@@ -10,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -18,8 +18,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from orders.provisioning.base import InProgress, OutcomeUnknown, PermanentError, ProvisionRequest, TransientError
+from orders.provisioning.cloud_init import sha512_crypt
 
-from .conformance import NAME, PASSWORD, SPECS, ConformanceCases, FarSide, request_for, until_ready
+from .conformance import NAME, PASSWORD, SPECS, SSH_KEY, ConformanceCases, FarSide, request_for, until_ready
 from .fault_proxy import FaultProxy, Handler
 
 pytest.importorskip("openstack")
@@ -29,11 +30,11 @@ from keystoneauth1.exceptions import ConnectFailure
 from orders.provisioning.openstack import NovaProvisioner
 
 from .openstack_cloud import Cloud, missing
+from .web_node import free_port
 
 BACKEND = "orders.provisioning.openstack.NovaProvisioner"
 SPEC = SPECS["cloud_server"]
 SERVERS = r"^/v2\.1/servers$"
-SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8X0000000000000000000000000000000000000000 alice"
 
 pytestmark = [
     pytest.mark.provider,
@@ -68,6 +69,10 @@ class NovaFarSide(FarSide):
         {"fail", "transient", "no_capacity", "quota", "hang", "late", "lost_reply", "garbage", "error"}
     )
     remembers_terminated = False
+    reads_back = frozenset(
+        {"cpu_cores", "memory_gb", "system_disk_gb", "bandwidth_mbps", "ip_count", "hostname", "image", "address"}
+    )
+    absent: ClassVar[Mapping[str, str]] = {"remembers_terminated": "the control plane forgets what it deleted"}
 
     def __init__(self, cloud: Cloud, proxy: FaultProxy) -> None:
         self.cloud, self.proxy, self.compute = cloud, proxy, cloud.admin.compute
@@ -143,6 +148,22 @@ class NovaFarSide(FarSide):
         answer = self.compute.put(f"/os-quota-sets/{project.id}", json={"quota_set": {"cores": cores, "force": True}})
         assert answer.status_code == 200, answer.text
 
+    def arrived(self, request: ProvisionRequest) -> dict[str, str]:
+        """As Nova keeps it for the machine's config drive."""
+        server = self.server(request.key)
+        settings = first_boot(server)
+        (user,) = settings["users"]
+        same = sha512_crypt(request.password, user["hashed_passwd"].split("$")[2]) == user["hashed_passwd"]
+        return {
+            "image": request.image if server["image"]["id"] == self.cloud.image else "another",
+            "hostname": settings["fqdn"],
+            "ssh_key": user["ssh_authorized_keys"][0],
+            "password": request.password if same else "another",
+        }
+
+    def nobody_there(self) -> dict[str, Any]:
+        return self.config | {"OPTIONS": self.config["OPTIONS"] | {"endpoint": f"http://127.0.0.1:{free_port()}/v2.1"}}
+
     def wrong_credentials(self) -> dict[str, Any]:
         options = self.config["OPTIONS"]
         return self.config | {"OPTIONS": options | {"auth": options["auth"] | {"password": "wrong"}}}
@@ -161,6 +182,11 @@ class NovaFarSide(FarSide):
                 self.compute.delete(f"/servers/{server['id']}")
             assert time.monotonic() < deadline, "servers are never deleted"
             time.sleep(0.3)
+
+
+def first_boot(server: dict[str, Any]) -> dict[str, Any]:
+    user_data = base64.b64decode(server["OS-EXT-SRV-ATTR:user_data"]).decode()
+    return dict(json.loads(user_data.removeprefix("#cloud-config\n")))
 
 
 @pytest.fixture
@@ -205,9 +231,8 @@ def test_the_server_is_active_with_the_tag_and_what_was_sold(far_side: NovaFarSi
     assert (server["flavor"]["original_name"], server["name"]) == ("c2.m4.d40", "db1")
     assert server["image"]["id"] == far_side.cloud.image
     assert server["config_drive"] == "True"
-    first, _, rest = base64.b64decode(server["OS-EXT-SRV-ATTR:user_data"]).decode().partition("\n")
-    settings = json.loads(rest)
-    assert (first, settings["fqdn"]) == ("#cloud-config", "db1.member.example")
+    settings = first_boot(server)
+    assert (settings["hostname"], settings["fqdn"]) == ("db1", "db1.member.example")
     assert settings["users"][0]["ssh_authorized_keys"] == [SSH_KEY]
     (address,) = [card["addr"] for cards in server["addresses"].values() for card in cards]
     assert ready.access == {"address": address, "port": "22", "username": "root", "password": PASSWORD}
