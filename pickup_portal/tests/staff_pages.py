@@ -423,6 +423,16 @@ def _member_visits(world: World) -> Iterator[Visit]:
     yield visit("staff-orders:member-disable", world.member.pk)
     yield visit("staff-orders:member-disable", world.member.pk, state="errors", then=press(SEND))
     yield visit("staff-orders:member-enable", world.shut_out.pk)
+    yield visit(
+        "staff-orders:member-correct", world.member.pk, world.member.ledger.filter(kind="top_up").latest("pk").pk
+    )
+    yield visit(
+        "staff-orders:member-correct",
+        world.member.pk,
+        world.member.ledger.filter(kind="top_up").latest("pk").pk,
+        state="errors",
+        then=press(SEND),
+    )
     yield visit("staff-orders:member-invite")
     yield visit("staff-orders:member-invite", state="link", then=fill(note="李四"))
 
