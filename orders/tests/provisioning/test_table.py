@@ -14,7 +14,7 @@ def test_the_page_shows_the_results() -> None:
     results = json.loads(RESULTS.read_text())
     shown = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
     assert shown == render(results)
-    assert {"simulator", "webhook", "LXD", "nginx", "Ironic", "Redfish"} <= set(results)
+    assert {"simulator", "webhook", "LXD", "nginx", "Ironic", "Redfish", "Nova"} <= set(results)
 
 
 def test_every_case_of_the_suite_was_run_over_every_adapter() -> None:
