@@ -111,29 +111,6 @@ class AttemptGate(models.Model):
         return f"{self.user_id}: {self.tries} tries, {self.rounds} rounds"
 
 
-class WrongCodes(models.Model):
-    """For the staff: how many wrong codes a person typed from one address block in one hour. Never which."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="wrong_codes")
-    block = models.CharField(_("address block"), max_length=50)
-    hour = models.DateTimeField(_("hour"))
-    count = models.PositiveIntegerField(_("wrong codes"), default=0)
-    last_at = models.DateTimeField(_("last"))
-
-    class Meta:
-        verbose_name = _("wrong codes")
-        verbose_name_plural = _("wrong codes")
-        ordering = ["-last_at"]
-        indexes = [
-            models.Index(fields=["last_at"], name="wrongcodes_last"),
-            models.Index(fields=["block", "hour"], name="wrongcodes_block"),
-        ]
-        constraints = [models.UniqueConstraint(fields=["user", "block", "hour"], name="wrongcodes_hour_unique")]
-
-    def __str__(self) -> str:
-        return f"{self.user_id} {self.block} {self.hour:%F %H}: {self.count}"
-
-
 class Invitation(models.Model):
     """The right to create one account. The link holds a secret; here stands only its hash."""
 

@@ -84,11 +84,6 @@ ON CONFLICT (key) DO UPDATE SET
   window_start = CASE WHEN accounts_attemptcounter.window_start <= %(horizon)s THEN excluded.window_start
                       ELSE accounts_attemptcounter.window_start END
 """
-_TALLY = """
-INSERT INTO accounts_wrongcodes (user_id, block, hour, count, last_at)
-VALUES (%(user)s, %(block)s, %(hour)s, 1, %(now)s)
-ON CONFLICT (user_id, block, hour) DO UPDATE SET count = accounts_wrongcodes.count + 1, last_at = excluded.last_at
-"""
 
 
 def count_attempt(user: User) -> None:
@@ -110,7 +105,7 @@ def forget_attempt(user: User) -> None:
 
 
 def count_wrong(user: User, address: str | None) -> None:
-    """The attempt stays counted, for the staff to see; a full round closes the person's gate for a while."""
+    """The attempt stays counted; a full round closes the person's gate for a while."""
     now = timezone.now()
     block = address_block(address or "")
     block_full = _count_up(f"code:block:{block}", now) > settings.THROTTLE_ADDRESS
@@ -124,9 +119,6 @@ def count_wrong(user: User, address: str | None) -> None:
         logger.warning("user %s from %s: %d rounds of wrong codes", user.pk, block, gate.rounds + 1)
     else:
         gates.update(last_at=now)
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    with connection.cursor() as cursor:
-        cursor.execute(_TALLY, {"user": user.pk, "block": block, "hour": _raw(hour), "now": _raw(now)})
 
 
 def wait_after(rounds: int) -> timedelta:

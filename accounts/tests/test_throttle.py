@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.exceptions import TooManyAttempts
-from accounts.models import AttemptCounter, AttemptGate, User, WrongCodes
+from accounts.models import AttemptCounter, AttemptGate, User
 from accounts.throttle import address_block, count_attempt, count_wrong, forget_attempt, give_back, take_place
 
 from .factories import UserFactory
@@ -183,7 +183,7 @@ def test_two_hundred_wrong_codes_at_once_are_looked_up_ten_times(counted: bool) 
             future.result(60)
     if counted:
         assert looked_up == [10]
-        assert WrongCodes.objects.get().count == 10
+        assert AttemptCounter.objects.get(key="code:all").count == 10
     else:
         assert looked_up[0] > 10
 
@@ -209,7 +209,7 @@ def test_hammering_does_not_prolong_the_wait() -> None:
     before = AttemptGate.objects.values().get()
     assert wrong_ones(user, 5) == 0
     assert AttemptGate.objects.values().get() == before
-    assert WrongCodes.objects.get().count == 10
+    assert AttemptCounter.objects.get(key="code:all").count == 10
 
 
 @pytest.mark.django_db
@@ -257,15 +257,3 @@ def test_many_accounts_of_one_block_get_two_tries_each_once_it_is_full(settings:
     assert looked_up == [10] * 5 + [2] * 7
     AttemptCounter.objects.update(window_start=timezone.now() - settings.THROTTLE_WINDOW)
     assert wrong_ones(UserFactory.create(), 10) == 10
-
-
-@pytest.mark.django_db
-def test_the_staff_can_ask_who_from_where_when_and_how_many() -> None:
-    ann, ben = UserFactory.create_batch(2)
-    wrong_ones(ann, 3)
-    wrong_ones(ann, 2, "2001:db8:7::1")
-    wrong_ones(ben, 1, "")
-    rows = WrongCodes.objects.order_by("pk").values_list("user", "block", "count")
-    assert list(rows) == [(ann.pk, "192.0.2.0/24", 3), (ann.pk, "2001:db8:7::/48", 2), (ben.pk, "unknown", 1)]
-    hour, last = WrongCodes.objects.values_list("hour", "last_at")[0]
-    assert hour <= last < hour + timedelta(hours=1)

@@ -20,7 +20,7 @@ from django.views.debug import ExceptionReporter
 from accounts import throttle
 from accounts.actions import balance_of
 from accounts.exceptions import BalanceTooLow, TooManyAttempts
-from accounts.models import AttemptGate, LedgerEntry, User, WrongCodes
+from accounts.models import AttemptCounter, AttemptGate, LedgerEntry, User
 from accounts.tests.factories import UserFactory
 from accounts.wakeup import muted
 from cards import actions as card_actions
@@ -146,7 +146,7 @@ def test_an_unknown_code_is_counted_and_stays_counted(alice: User, ask: Callable
     with pytest.raises(UnknownCode):
         ask(code=unknown, member=alice, address="192.0.2.9")
     assert AttemptGate.objects.get(user=alice).tries == 1
-    assert WrongCodes.objects.values_list("user", "block", "count").get() == (alice.pk, "192.0.2.0/24", 1)
+    assert dict(AttemptCounter.objects.values_list("key", "count")) == {"code:block:192.0.2.0/24": 1, "code:all": 1}
 
 
 def test_a_real_code_costs_no_attempt_even_when_it_is_refused(shop: Shop, alice: User) -> None:
@@ -154,7 +154,7 @@ def test_a_real_code_costs_no_attempt_even_when_it_is_refused(shop: Shop, alice:
     refuse(CardDisabled, code=shop.code, member=alice, image_id=shop.debian.pk)
     with pytest.raises(CardDisabled):
         redemption.preview(code=shop.code, member=alice)
-    assert not WrongCodes.objects.exists()
+    assert not AttemptCounter.objects.exists()
     assert not AttemptGate.objects.exclude(tries=0).exists()
 
 
@@ -215,7 +215,7 @@ def test_a_short_code_of_a_card_that_opens_nothing_is_an_unknown_one(
     spoil(shop)
     with pytest.raises(UnknownCode):
         ask(code=shop.code, member=alice)
-    assert WrongCodes.objects.get().count == 1
+    assert AttemptCounter.objects.get(key="code:all").count == 1
 
 
 @pytest.mark.usefixtures("short_codes")

@@ -24,7 +24,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.choices import LedgerKind
-from accounts.models import LedgerEntry, User, WrongCodes
+from accounts.models import LedgerEntry, User
 from cards import audit, chain, statistics, vault
 from cards.choices import (
     AuditAction,
@@ -349,13 +349,7 @@ class Volume:
                     yield hour, member, address, TryOutcome.USED.value, use.card, use.lot.pk, 1, hour
 
         columns = ("hour", "member_id", "address", "outcome", "card_id", "batch_id", "tries", "last_at")
-        made = load(RefusedTry, columns, rows())
-        tallies = (
-            (self.first_member + number % self.members, f"203.0.{number % 256}.0/24", when(number), 3, when(number))
-            for number in range(count)
-        )
-        load(WrongCodes, ("user_id", "block", "hour", "count", "last_at"), tallies)
-        return made
+        return load(RefusedTry, columns, rows())
 
     # --- audit ----------------------------------------------------------------------------------------------------
     def _audit(self) -> int:
