@@ -93,6 +93,11 @@ class MachineInUse(MachineError):
         return _("An order holds this machine: only its login and the note can be changed.")
 
 
+class LoginNeeded(MachineError):
+    def __str__(self) -> str:
+        return _("The login that is kept belongs to the controller at the old address: type it again for the new one.")
+
+
 class WrongMachineState(MachineError):
     def __str__(self) -> str:
         return _("The machine's state does not allow this any more. Reload the page to see how it stands.")

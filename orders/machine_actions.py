@@ -15,7 +15,7 @@ from cards import audit, vault
 from cards.choices import AuditAction
 
 from .choices import MachineState
-from .exceptions import MachineInUse, MachineTaken, WrongMachineState
+from .exceptions import LoginNeeded, MachineInUse, MachineTaken, WrongMachineState
 from .machines import FORGOTTEN
 from .models import Machine
 
@@ -55,7 +55,8 @@ def change_machine(
     *, machine: Machine, columns: dict[str, Any], login: Login | None, actor: User | None, address: str | None = None
 ) -> None:
     """Write the columns that differ and, if given, another login. While an order holds the machine only login and note
-    may change. Raises MachineInUse, MachineTaken."""
+    may change. Another address of the controller takes a login typed anew: the one that is kept, which nobody is shown,
+    must not be sent wherever somebody points it. Raises MachineInUse, MachineTaken, LoginNeeded."""
     changed = {name: value for name, value in columns.items() if getattr(machine, name) != value}
     before = {name: getattr(machine, name) for name in changed}
     rows = Machine.objects.filter(pk=machine.pk)
@@ -63,6 +64,8 @@ def change_machine(
         rows = rows.exclude(state=MachineState.ASSIGNED)
     if login:
         changed["login"] = login.sealed(machine)
+    elif "url" in changed:
+        raise LoginNeeded
     if not changed:
         return
     try:

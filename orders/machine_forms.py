@@ -84,7 +84,7 @@ class MachineForm(forms.ModelForm[Machine]):
         if self.instance.pk:
             for name in ("username", "password"):
                 self.fields[name].required = False
-            self.fields["password"].help_text = _("Leave both empty to keep the login it has.")
+            self.fields["password"].help_text = _("Leave both empty to keep the login it has, at the same address.")
 
     def clean_url(self) -> str:
         parts = urlsplit(self.cleaned_data["url"].strip())

@@ -99,11 +99,29 @@ def test_a_change_keeps_the_login_that_is_not_typed_again(operator: Client) -> N
     url = f"/staff/machines/{machine.pk}/change/"
     page = operator.get(url).content.decode()
     assert LOGIN["password"] not in page
-    assert operator.post(url, TYPED | {"username": "", "password": ""}).status_code == 302
+    untyped = TYPED | {"url": machine.url, "username": "", "password": ""}
+    assert operator.post(url, untyped).status_code == 302
     machine.refresh_from_db()
     assert machine.serial == "SN-A"
     assert vault.open_access(bytes(machine.login), order_key=machine.key) == LOGIN
     assert operator.post(url, TYPED | {"username": "x", "password": ""}).status_code == 422
+
+
+def test_a_kept_login_is_not_sent_to_another_address(operator: Client) -> None:
+    """Nobody is shown it: whoever could point it at a server of his own would read it there."""
+    machine = MachineFactory.create()
+    before = machine.url
+    url = f"/staff/machines/{machine.pk}/change/"
+    elsewhere = TYPED | {"url": "https://198.51.100.9", "username": "", "password": ""}
+    page = operator.post(url, elsewhere)
+    assert page.status_code == 422
+    assert "type it again" in text_of(page)
+    machine.refresh_from_db()
+    assert machine.url == before
+    assert operator.post(url, elsewhere | {"username": "admin", "password": SECRET}).status_code == 302
+    machine.refresh_from_db()
+    assert machine.url == "https://198.51.100.9"
+    assert vault.open_access(bytes(machine.login), order_key=machine.key)["password"] == SECRET
 
 
 def test_a_held_machine_stays_what_it_is(operator: Client, held: Machine) -> None:
