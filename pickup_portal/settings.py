@@ -284,6 +284,12 @@ ACCOUNT_LOGOUT_ON_GET = False
 STAFF_SECOND_FACTOR = env.str("STAFF_SECOND_FACTOR", "required" if PRODUCTION else "optional")
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_FORMS = {
+    "add_webauthn": "accounts.passkey_forms.AddPasskeyForm",
+    "authenticate_webauthn": "accounts.passkey_forms.SecondFactorPasskeyForm",
+    "login_webauthn": "accounts.passkey_forms.LoginPasskeyForm",
+    "reauthenticate_webauthn": "accounts.passkey_forms.ProofPasskeyForm",
+}
 MFA_TOTP_ISSUER = env.str("MFA_TOTP_ISSUER", "Pickup cards")
 # Sign-in through the hosting company's own system by OpenID Connect, when OIDC_SERVER_URL names it.
 OIDC_SERVER_URL = env.str("OIDC_SERVER_URL", "").rstrip("/")
