@@ -159,17 +159,17 @@ def now(**more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("record", "counts"),
+    ("facts", "counts"),
     [
-        (now(type="webauthn", passwordless=True), True),
-        (now(type="webauthn", reauthenticated=True), True),
-        (now(method="password", reauthenticated=True), True),
-        (now(method="password"), False),
-        (now(type="webauthn", reauthenticated=True, age=301), False),
+        ({"type": "webauthn", "passwordless": True}, True),
+        ({"type": "webauthn", "reauthenticated": True}, True),
+        ({"method": "password", "reauthenticated": True}, True),
+        ({"method": "password"}, False),
+        ({"type": "webauthn", "reauthenticated": True, "age": 301}, False),
     ],
 )
-def test_which_of_allauths_records_count(sam: User, record: dict[str, Any], counts: bool) -> None:
-    assert sent(sam, record).is_valid() is counts
+def test_which_of_allauths_records_count(sam: User, facts: dict[str, Any], counts: bool) -> None:
+    assert sent(sam, now(**facts)).is_valid() is counts
 
 
 def test_a_passkey_has_a_link_that_leads_back(sam: User) -> None:

@@ -155,7 +155,7 @@ class Portal:
     def provisioner(self) -> dict[str, Any]:
         careless = "--deaf" in self.provider_options
         backend = (
-            "orders.tests.chaos_provider.CarelessProvisioner"
+            "orders.tests.careless_adapter.CarelessProvisioner"
             if careless
             else "orders.provisioning.webhook.WebhookProvisioner"
         )

@@ -15,9 +15,7 @@ from uuid import UUID
 
 from standardwebhooks import Webhook
 
-from orders.provisioning.base import Outcome, ProvisionRequest
 from orders.provisioning.simulated_plane import SimulatedPlane
-from orders.provisioning.webhook import WebhookProvisioner
 from orders.tests.provisioning.webhook_receiver import Handler
 
 LOST = 0.02
@@ -51,15 +49,6 @@ class Unreliable(Handler):
         return self._answer(202, {"id": resource.external_id})
 
     def log_message(self, format: str, *args: Any) -> None: ...
-
-
-class CarelessProvisioner(WebhookProvisioner):
-    """Negative control: it creates without looking first."""
-
-    def ensure(self, request: ProvisionRequest) -> Outcome:
-        data = {**vars(request), "key": str(request.key)}
-        self._judge(self._post("service.open", data, message_id=str(request.key)))
-        return super().ensure(request)
 
 
 class Server(ThreadingHTTPServer):

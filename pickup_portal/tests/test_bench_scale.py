@@ -14,7 +14,7 @@ from cards.models import AuditEvent, Batch, Card, CardUse
 from orders.models import Order, Service
 from pickup_portal.bench import scale
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)  # it ends with a VACUUM
 CONSENT = "--i-know-it-makes-cards-and-orders"
 
 
