@@ -32,7 +32,7 @@ from accounts.models import User
 from cards.choices import ProductType
 from cards.models import AuditEvent, Card, Image, Line, OperatingSystem, ServerModel
 from orders.choices import STUCK, OrderState, ServiceState
-from orders.models import Order
+from orders.models import Machine, Order
 
 from .scratch import CannotMeasure
 
@@ -87,7 +87,7 @@ class Sample:
     event: int
 
     def arguments(self, name: str, wanted: frozenset[str]) -> dict[str, object] | None:
-        """None when there is nothing to put into the address: an invitation, a model the line does not have."""
+        """None when there is nothing to put into the address: an invitation, a machine that the demo lacks."""
         known: dict[str, object] = {
             "number": (self.stuck if name == "staff-orders:cancel" else self.order).number,
             "pk": self.pk_for(name.partition(":")[2]),
@@ -108,6 +108,9 @@ class Sample:
             "image-edit": Image,
             "server-model-edit": ServerModel,
             "system-edit": OperatingSystem,
+            "machine-edit": Machine,
+            "machine-out": Machine,
+            "machine-back": Machine,
         }
         if name.startswith("member"):
             return self.member.pk

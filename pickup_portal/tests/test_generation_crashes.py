@@ -41,7 +41,7 @@ def fill_chunk(batch_id, maker=None):
         return 0
     first, count = batch.generated + 1, min(generation.CHUNK_POSTGRES, batch.quantity - batch.generated)
     left = batch.quantity - batch.generated - count
-    done = {"status": BatchStatus.READY} if not left else {}
+    done = {"status": BatchStatus.READY, "issued": batch.quantity} if not left else {}
     Batch.objects.filter(pk=batch_id).update(generated=batch.generated + count, **done)
     generation._copy(generation.make_chunk(batch, first, count, packed=True))
     return left
