@@ -335,7 +335,9 @@ def use_card(*, card: Card, member: User, order_number: str, at: datetime) -> bo
     return True
 
 
-def return_card(*, card: Card, order_number: str, actor: User | None, address: str | None = None) -> bool:
+def return_card(
+    *, card: Card, order_number: str, actor: User | None, reason: str = "", address: str | None = None
+) -> bool:
     """USED -> UNUSED after the order was cancelled; True once per use. The code works again; it cannot be downloaded
     any more, since its ciphertext went when it was used."""
     closed = CardUse.objects.filter(card=card, order_number=order_number, returned_at__isnull=True).update(
@@ -349,7 +351,10 @@ def return_card(*, card: Card, order_number: str, actor: User | None, address: s
     if not returned:
         return False
     UseCount.objects.filter(batch_id=card.batch_id, slot=card.serial % USE_COUNT_SLOTS).update(used=F("used") - 1)
-    audit.record(AuditAction.RETURN_CARD, actor=actor, batch=card.batch, card=card, address=address, order=order_number)
+    why = {"reason": reason} if reason else {}
+    audit.record(
+        AuditAction.RETURN_CARD, actor=actor, batch=card.batch, card=card, address=address, order=order_number, **why
+    )
     return True
 
 

@@ -142,7 +142,7 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
         if (
             not won
             or card is None
-            or not return_card(card=card, order_number=order.number, actor=actor, address=address)
+            or not return_card(card=card, order_number=order.number, actor=actor, reason=note, address=address)
         ):
             raise WrongState
         _refund(order, actor)

@@ -20,7 +20,8 @@ from .exceptions import OrderError
 
 @dataclass(frozen=True)
 class Deed:
-    """`says`: sentences about what will happen. `trail`: (label, URL) of the pages above."""
+    """`says`: sentences about what will happen. `trail`: (label, URL) of the pages above. `keep`: the way out, where
+    "Cancel" could be taken for the deed."""
 
     title: str
     button: str
@@ -28,6 +29,7 @@ class Deed:
     back: str
     trail: Sequence[tuple[Any, str]] = ()
     danger: bool = False
+    keep: str = ""
 
 
 def deed_page(request: StaffRequest, deed: Deed, form: Form, act: Callable[[], str]) -> HttpResponseBase:

@@ -20,14 +20,14 @@ from cards.list_pages import Sorting, csv_of, in_days, moment
 from cards.views.access import StaffRequest, staff_view
 
 from . import actions
-from .choices import STUCK, OrderState
+from .choices import STUCK
 from .deeds import Deed, deed_page, sum_of
 from .domain_actions import retry_change
 from .exceptions import OrderError
 from .forms import NoteForm, OrderFilterForm
 from .models import Order
 from .probe import attempt_says, next_step
-from .staff_forms import SettleForm
+from .staff_forms import ProvenDeedForm, SettleForm
 
 ORDERS_A_PAGE = 50
 MOST_STUCK = 10
@@ -145,24 +145,33 @@ def retry_domain(request: StaffRequest, number: str) -> HttpResponse:
 @staff_view("orders.view_order")
 @staff_view("orders.return_card")
 @require_http_methods(["GET", "POST"])
-def cancel(request: StaffRequest, number: str) -> HttpResponse:
-    """GET says what will happen; POST does it."""
-    order, form = _order(number), NoteForm(request.POST or None)
-    if order.state not in STUCK and order.state != OrderState.CANCELLED:
+def cancel(request: StaffRequest, number: str) -> HttpResponseBase:
+    """The card's worth goes back to whoever holds its code, and a surcharge to the member's balance."""
+    order = _order(number)
+    page = reverse("staff-orders:detail", args=[number])
+    if order.state not in STUCK:
         messages.error(request, _("Only an order that failed or needs attention can be cancelled."))
-        return redirect("staff-orders:detail", number=order.number)
-    if request.method == "GET" or not form.is_valid():
-        context = {"order": order, "form": form, "shown_card": order.card or order.returned_card}
-        return render(request, "staff/order_cancel.html", context)
-    try:
-        actions.cancel_order(
-            order=order, actor=request.user, note=form.cleaned_data["note"], address=client_address(request)
-        )
-    except OrderError as refusal:
-        messages.error(request, str(refusal))
-    else:
-        messages.success(request, _("The order is cancelled and the card can be used again."))
-    return redirect("staff-orders:detail", number=order.number)
+        return redirect(page)
+    form = ProvenDeedForm(request.POST or None, request=request)
+    says = [
+        _about(order),
+        _("Whatever was made for it at the provisioner is removed first; if that fails, nothing is cancelled."),
+        _("Its card, which ends in %(last4)s, can be used again by whoever holds its code.")
+        % {"last4": order.card.last4 if order.card else ""},
+        _("Nothing more is opened for this order, and it cannot be restarted."),
+    ]
+    if order.surcharge:
+        says.insert(3, _("The surcharge of %(amount)s goes back to the balance.") % {"amount": sum_of(order.surcharge)})
+    title = _("Cancel and return the card")
+    trail, keep = _trail(number, page), _("Keep the order")
+    deed = Deed(title=title, button=title, says=says, back=page, trail=trail, danger=True, keep=keep)
+
+    def act() -> str:
+        note = form.cleaned_data["reason"]
+        actions.cancel_order(order=order, actor=request.user, note=note, address=client_address(request))
+        return _("The order is cancelled and the card can be used again.")
+
+    return deed_page(request, deed, form, act)
 
 
 @staff_view("orders.view_order")
@@ -177,8 +186,7 @@ def settle(request: StaffRequest, number: str) -> HttpResponseBase:
         return redirect(page)
     form = SettleForm(request.POST or None, request=request, surcharge=order.surcharge)
     says = [
-        _("Order %(number)s, %(name)s, member %(member)s.")
-        % {"number": number, "name": order.product_name, "member": order.member.username},
+        _about(order),
         _("The portal does nothing more for it, and it cannot be restarted. The card stays used."),
     ]
     if order.surcharge:
@@ -188,7 +196,7 @@ def settle(request: StaffRequest, number: str) -> HttpResponseBase:
         button=_("Mark as settled"),
         says=says,
         back=page,
-        trail=[(_("Pickup orders"), reverse("staff-orders:list")), (number, page)],
+        trail=_trail(number, page),
     )
 
     def act() -> str:
@@ -204,6 +212,15 @@ def settle(request: StaffRequest, number: str) -> HttpResponseBase:
         return _("The order is settled.")
 
     return deed_page(request, deed, form, act)
+
+
+def _about(order: Order) -> str:
+    about = {"number": order.number, "name": order.product_name, "member": order.member.username}
+    return _("Order %(number)s, %(name)s, member %(member)s.") % about
+
+
+def _trail(number: str, page: str) -> list[tuple[str, str]]:
+    return [(_("Pickup orders"), reverse("staff-orders:list")), (number, page)]
 
 
 def _order(number: str) -> Order:

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from accounts.tests.factories import UserFactory
+from accounts.tests.factories import PASSWORD, UserFactory
 from cards.choices import AuditAction, ProductType
 from cards.models import AuditEvent
 from cards.tests.factories import make_batch
@@ -157,13 +157,16 @@ def test_cancelling_says_what_will_happen_and_then_does_it(client: Client, carol
     url, card = f"/staff/orders/{failed.number}/cancel/", failed.card
     assert card is not None
     page = client.get(url).content.decode()
-    assert "The card can be used again by whoever holds its code." in page
+    assert f"ends in {card.last4}, can be used again by whoever holds its code." in page
+    for unproven in ({"reason": ""}, {"reason": "asked for by telephone"}, {"password": PASSWORD}):
+        assert client.post(url, unproven).status_code == 422
     failed.refresh_from_db()
     assert failed.state == OrderState.FAILED
-    client.post(url, {"note": "asked for by telephone"})
+    client.post(url, {"reason": "asked for by telephone", "password": PASSWORD})
     failed.refresh_from_db()
     card.refresh_from_db()
     assert (failed.state, failed.returned_card, card.status) == (OrderState.CANCELLED, card, "unused")
     assert failed.events.get(kind=OrderEventKind.CANCELLED).actor == carol
+    assert AuditEvent.objects.get(action=AuditAction.RETURN_CARD).detail["reason"] == "asked for by telephone"
     page = client.get(f"/staff/orders/{failed.number}/").content.decode()
     assert card.last4 in page
