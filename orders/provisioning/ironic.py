@@ -104,16 +104,11 @@ class IronicProvisioner(Provisioner):
         return Found(str(key), self._state(allocation, node), self._facts(node) if node else {})
 
     def list_keys(self) -> Iterable[UUID]:
-        keys: list[UUID] = []
-        path: str | None = "/allocations"
-        while path:
-            page = self.api.get(path) or {}
-            keys += [UUID(one["uuid"]) for one in page["allocations"] if one["extra"].get("pickup_owner") == self.key]
-            path = str(page.get("next") or "").partition("/v1")[2] or None
-        return keys
+        shown = self.api.pages("/allocations", "allocations", identity="uuid")
+        return [UUID(one["uuid"]) for one in shown if (one.get("extra") or {}).get("pickup_owner") == self.key]
 
     def check(self) -> list[str]:
-        nodes = (self.api.get("/nodes?fields=resource_class,provision_state") or {})["nodes"]
+        nodes = self.api.pages("/nodes?fields=uuid,resource_class,provision_state", "nodes", identity="uuid")
         free: dict[str, int] = {}
         for node in nodes:
             if node["provision_state"] == "available":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import openstack
 import requests
@@ -20,6 +21,7 @@ from .base import OutcomeUnknown, PermanentError, TransientError
 from .http import Answer
 
 OPTIONS = frozenset({"auth_type", "auth", "region", "endpoint", "ca_file", "timeout"})
+MOST_PAGES = 500  # Nova and Ironic give up to 1000 entries a page, Glance 25
 
 
 class OpenStackApi:
@@ -72,18 +74,24 @@ class OpenStackApi:
             raise OutcomeUnknown(f"{service or self.service}: the answer cannot be read.")
         return content
 
-    def pages(self, path: str, name: str, *, service: str = "") -> list[dict[str, Any]]:
-        """A whole list, however many answers it takes."""
+    def pages(self, path: str, name: str, *, service: str = "", identity: str = "id") -> list[dict[str, Any]]:
+        """A whole list, however many answers it takes. Each goes on after the last entry of the one before it; a list
+        that comes back to an entry, or has no end, is no list."""
         found: list[dict[str, Any]] = []
-        marker = ""
-        while True:
+        marker, seen = "", {""}
+        for _page in range(MOST_PAGES):
             content = self.get(path + marker, service=service) or {}
-            if not isinstance(content.get(name), list):
+            entries = content.get(name)
+            if not isinstance(entries, list) or not all(isinstance(one, dict) and one.get(identity) for one in entries):
                 raise OutcomeUnknown(f"{service or self.service}: the list of {name} cannot be read.")
-            found += content[name]
-            if not content[name] or not (content.get(f"{name}_links") or content.get("next")):
+            found += entries
+            if not entries or not (content.get(f"{name}_links") or content.get("next")):
                 return found
-            marker = f"{'&' if '?' in path else '?'}marker={found[-1]['id']}"
+            marker = f"{'&' if '?' in path else '?'}marker={quote(str(entries[-1][identity]), safe='')}"
+            if marker in seen:
+                break
+            seen.add(marker)
+        raise OutcomeUnknown(f"{service or self.service}: the list of {name} does not end.")
 
     def refusal(self, answer: Answer, *, service: str = "") -> Exception:
         """What a status means. Nothing of the body is told: it may repeat what was sent."""

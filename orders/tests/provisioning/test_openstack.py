@@ -17,6 +17,7 @@ from .conformance import NAME, SPECS, request_for
 
 pytest.importorskip("openstack")
 
+from orders.provisioning.ironic import IronicProvisioner
 from orders.provisioning.openstack import NovaProvisioner
 from orders.provisioning.openstack_sdk import OpenStackApi
 from orders.provisioning.openstack_shapes import Shapes, addresses_of, facts_of, unlike
@@ -166,6 +167,49 @@ def test_lists_go_on_to_their_last_page() -> None:
         },
     }
     assert set(nova(pages)[0].list_keys()) == {KEY, other}
+
+
+class Endless(Canned):
+    """A list whose every page names another one: the same over and over, or always a new one."""
+
+    def __init__(self, *, always_new: bool) -> None:
+        super().__init__({})
+        self.always_new = always_new
+
+    def call(self, method: str, path: str, body: Any = None, *, service: str = "", microversion: str = "") -> Answer:
+        self.asked.append(path)
+        assert len(self.asked) <= 2000, "it asks for ever"
+        name = path.partition("?")[0].strip("/").partition("/")[0]
+        number = len(self.asked) if self.always_new else len(self.asked) % 3
+        page = {
+            name: [server(str(number)) | {"uuid": str(UUID(int=number)), "extra": {}}],
+            "next": "http://127.0.0.1/n",
+        }
+        return Answer(200, json.dumps(page).encode())
+
+
+@pytest.mark.parametrize(("always_new", "requests"), [(False, 4), (True, 500)])
+def test_a_list_without_an_end_is_not_believed(*, always_new: bool, requests: int) -> None:
+    ironic = IronicProvisioner(NAME, {"auth": {"auth_url": "http://127.0.0.1:9/v3"}})
+    provisioner = nova({})[0]
+    for ask in (
+        lambda: provisioner.list_keys(),
+        lambda: provisioner.ensure(request_for("cloud_server", key=KEY)),
+        lambda: ironic.list_keys(),
+        lambda: ironic.check(),
+    ):
+        api = Endless(always_new=always_new)
+        provisioner.api = provisioner.shapes.api = ironic.api = api
+        with pytest.raises(OutcomeUnknown, match="does not end"):
+            ask()
+        assert len(api.asked) == requests
+
+
+@pytest.mark.parametrize("entries", [None, "text", ["text"], [{"name": "no id"}]])
+def test_a_list_of_something_else_is_not_believed(entries: Any) -> None:
+    provisioner, _api = nova({"GET /servers/detail?tags=pickup-card": {"servers": entries}})
+    with pytest.raises(OutcomeUnknown, match="cannot be read"):
+        provisioner.list_keys()
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------
