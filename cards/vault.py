@@ -153,7 +153,7 @@ class BatchVault:
 
 def _access_keys() -> dict[str, bytes]:
     """Raises KeyUnavailable where there are none, as in a process that was given the index key only."""
-    if not settings.ACCESS_KEYS:
+    if not settings.ACCESS_KEYS.strip():
         raise KeyUnavailable("ACCESS_KEYS")
     return parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS)
 
@@ -180,9 +180,9 @@ def initial_password(order_key: UUID) -> str:
     """The product's first password, chosen by the portal: the same for every attempt of one order, stored nowhere.
 
     20 symbols (100 bits) of HMAC-SHA256 under the newest access key, with one of each class that control panels ask
-    for. Drain the orders in flight before putting a new access key first.
+    for. Drain the orders in flight before putting a new access key first. Raises KeyUnavailable.
     """
-    key = next(iter(parse_keys("ACCESS_KEYS", settings.ACCESS_KEYS).values()))
+    key = next(iter(_access_keys().values()))
     digest = hmac.digest(key, b"initial-password" + order_key.bytes, "sha256")
     return "Pk-" + "".join(ALPHABET[byte & 31] for byte in digest[:20]).lower() + "7"
 

@@ -63,3 +63,17 @@ def test_many_lookups_equal_single_ones() -> None:
 def test_the_first_password_is_the_same_for_every_attempt_of_an_order() -> None:
     first, second = uuid4(), uuid4()
     assert vault.initial_password(first) == vault.initial_password(first) != vault.initial_password(second)
+
+
+@pytest.mark.parametrize("none", ["", " "])
+def test_a_process_without_access_keys_misses_one_whatever_it_needs_it_for(settings: Settings, none: str) -> None:
+    sealed = vault.seal_access({"password": "swordfish"}, order_key=uuid4())
+    settings.ACCESS_KEYS = none
+    for use in (
+        lambda: vault.initial_password(uuid4()),
+        lambda: vault.seal_access({}, order_key=uuid4()),
+        lambda: vault.open_access(sealed, order_key=uuid4()),
+        lambda: vault.access_digests(b"body"),
+    ):
+        with pytest.raises(vault.KeyUnavailable, match="ACCESS_KEYS"):
+            use()

@@ -128,6 +128,19 @@ def test_an_order_of_a_provisioner_that_is_configured_no_more(order: Order, sett
         cancel_order(order=order, actor=None)
 
 
+def test_an_order_waits_for_a_worker_that_has_the_access_keys(
+    order: Order,
+    plane: Simulator,  # noqa: F811
+    settings: Settings,
+) -> None:
+    keys, settings.ACCESS_KEYS = settings.ACCESS_KEYS, ""
+    assert run_again(order).state == OrderState.PROVISIONING
+    assert "'ACCESS_KEYS' is missing" in order.last_error
+    assert (outcomes(order), plane.calls()) == ([AttemptOutcome.TRANSIENT], [])
+    settings.ACCESS_KEYS = keys
+    assert run_again(order).state == OrderState.ACTIVE
+
+
 def test_a_worker_that_wakes_after_the_cancellation_opens_nothing(order: Order, plane: Simulator) -> None:  # noqa: F811
     plane.arm("lost_reply")
     run_again(order)
