@@ -5,11 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from accounts.wakeup import call_after_commit
 
+from . import lease
 from .choices import IN_FLIGHT, ServiceState
 from .models import Order, Service
 from .tasks import check_service, provision
@@ -22,8 +22,7 @@ def heed_callback(*, provider: str, key: UUID) -> bool:
     A worker that holds the order already will read the state itself, and its lease is left alone.
     """
     now = timezone.now()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lte=now)
-    orders = Order.objects.filter(free, provider=provider, key=key, state__in=IN_FLIGHT)
+    orders = Order.objects.filter(lease.free(now), provider=provider, key=key, state__in=IN_FLIGHT)
     if orders.update(next_attempt_at=now):
         call_after_commit(provision, Order.objects.get(key=key).pk)
         return True

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from . import bulkhead
+from . import bulkhead, lease
 from .choices import GIVEN_UP, OrderEventKind
 from .models import Order, OrderEvent
 from .provisioning.base import ProvisionerError
@@ -46,9 +46,7 @@ def tombstone(now: datetime) -> dict[str, datetime | None]:
 def take_due(limit: int) -> list[int]:
     """Up to `limit` tombstones to look at, each put off so that the next sweep does not call it again at once."""
     now = timezone.now()
-    rows = Order.objects.filter(clean_up_at__lte=now).order_by("clean_up_at")
-    if connection.vendor == "postgresql":
-        rows = rows.select_for_update(skip_locked=True, no_key=True)
+    rows = lease.unlocked(Order.objects.filter(clean_up_at__lte=now)).order_by("clean_up_at")
     ids = list(rows.values_list("pk", flat=True)[:limit])
     Order.objects.filter(pk__in=ids).update(clean_up_at=now + settings.SWEEP_RECALL)
     return ids

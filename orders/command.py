@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from accounts.command import PortalCommand, staff_named
 from accounts.wakeup import muted
 
-from . import lifecycle
+from . import lease, lifecycle
 from .exceptions import OrderError
 from .models import Order, Service
 from .redemption import REFUSALS
@@ -19,6 +19,11 @@ from .redemption import REFUSALS
 
 class OrderCommand(PortalCommand):
     refusals: ClassVar[tuple[type[Exception], ...]] = (OrderError, *REFUSALS)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run as a program of its own, which ends should an order's lease be lost in the middle of a call."""
+        lease.process_is_ours_to_end = True
+        super().run_from_argv(argv)
 
 
 def order_numbered(number: str) -> Order:

@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from . import bulkhead, closing, fulfilment, lease
-from .choices import IN_FLIGHT, OrderState
+from .choices import IN_FLIGHT
 from .fulfilment import Claim
 from .models import Order
 
@@ -52,15 +52,15 @@ def take_due(limit: int, recall: timedelta | None = None) -> list[int]:
     waiting = Order.objects.filter(due(now), uncalled)
     taken: list[int] = []
     for provider in waiting.order_by().values_list("provider", flat=True).distinct():
-        taken += fulfilment.unlocked(waiting.filter(provider=provider), limit).values_list("pk", flat=True)
+        first = lease.unlocked(waiting.filter(provider=provider)).order_by("next_attempt_at")[:limit]
+        taken += first.values_list("pk", flat=True)
     Order.objects.filter(pk__in=taken).update(called_at=now)
     return taken
 
 
 def claim_waiting(provider: str) -> Claim | None:
     """Claim the order of this provisioner that has waited longest: one that is due, called or not, or never tried."""
-    waiting = Q(due(timezone.now())) | Q(state=OrderState.PENDING)
-    return fulfilment.claim_first(Order.objects.filter(waiting, provider=provider))
+    return fulfilment.claim_first(Order.objects.filter(provider=provider))
 
 
 def sweep_inline(limit: int = 1000) -> int:

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from cards import vault
@@ -110,20 +110,23 @@ def _give_back(claimed: Claim) -> None:
         mine.update(lease_until=None, next_attempt_at=timezone.now() + pause(claimed.order.attempts))
 
 
+def its_time(now: datetime) -> Q:
+    """Orders that may be attempted: never tried, or past their pause, and nobody's."""
+    return lease.free(now) & (Q(state=OrderState.PENDING) | Q(state__in=IN_FLIGHT, next_attempt_at__lte=now))
+
+
 def claim(order_id: int) -> Claim | None:
-    """Take the order's lease, unless it is final or another worker's lease still runs."""
-    return claim_first(Order.objects.filter(pk=order_id, state__in=IN_FLIGHT))
+    """Take the order's lease, unless it is final, in a pause between two attempts, or another worker's."""
+    return claim_first(Order.objects.filter(pk=order_id))
 
 
 @transaction.atomic(savepoint=False)
 def claim_first(orders: QuerySet[Order]) -> Claim | None:
-    """Take the lease of the first of these orders that is free. Should its worker die, it goes before all that wait.
-
-    A row that somebody else is just taking is passed over, not waited for: he may have been stopped in the middle.
-    """
+    """Take the lease of the first of these orders whose time it is. Should its worker die, it goes before all that
+    wait. A row that somebody else is just taking is passed over, not waited for."""
     now = timezone.now()
     until = now + settings.ORDER_LEASE
-    order = unlocked(orders.filter(lease.free(now)), 1).first()
+    order = lease.unlocked(orders.filter(its_time(now))).order_by("next_attempt_at").first()
     if order is None:
         return None
     taken = Order.objects.filter(pk=order.pk, fence=order.fence, state__in=IN_FLIGHT).update(
@@ -142,13 +145,6 @@ def claim_first(orders: QuerySet[Order]) -> Claim | None:
     if order.fence == 1:
         OrderEvent.objects.create(order=order, kind=OrderEventKind.STARTED, at=now)
     return Claim(order, order.fence)
-
-
-def unlocked(orders: QuerySet[Order], limit: int) -> QuerySet[Order]:
-    """The first of them by their time, locked, without those that somebody else is just taking."""
-    if connection.vendor == "postgresql":
-        orders = orders.select_for_update(skip_locked=True, no_key=True)
-    return orders.order_by("next_attempt_at")[:limit]
 
 
 def request_for(order: Order) -> ProvisionRequest:

@@ -1,6 +1,6 @@
 """A lease is short, and renewed for as long as its worker lives: one that dies is missed within a lease.
 
-What could not be renewed in time is another's. A worker process then ends itself, in the middle of its call if need be:
+What could not be renewed in time is another's. The process then ends itself, in the middle of its call if need be:
 stopped, cut off from the database or simply too slow, it must not go on to make a product beside its successor.
 """
 
@@ -14,21 +14,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import Q
+from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
 from .models import Order, Service
 
 logger = logging.getLogger(__name__)
-process_is_ours_to_end = False  # true in a Celery worker's processes, which are replaced
+process_is_ours_to_end = False  # true in a Celery worker's processes and in a command's: the next one goes on
+
+M = TypeVar("M", bound=Model)
 
 
 def free(now: datetime) -> Q:
     """Rows that nobody holds."""
     return Q(lease_until__isnull=True) | Q(lease_until__lte=now)
+
+
+def unlocked(rows: QuerySet[M]) -> QuerySet[M]:
+    """These rows, locked for the transaction, without those that somebody else is just taking: he may have been
+    stopped in the middle. SQLite has one writer, who holds them all."""
+    if connection.vendor == "postgresql":
+        rows = rows.select_for_update(skip_locked=True, no_key=True)
+    return rows
 
 
 @contextmanager
@@ -62,8 +73,8 @@ def renew(row: Order | Service) -> bool:
 def _keep(row: Order | Service, over: threading.Event) -> None:
     step, end = settings.ORDER_LEASE.total_seconds() / 3, time.monotonic() + settings.CELERY_TASK_TIME_LIMIT
     try:
-        while not over.wait(step) and time.monotonic() < end:
-            if not renew(row):
+        while not over.wait(step):
+            if time.monotonic() >= end or not renew(row):
                 _lost(row)
                 return
     finally:
@@ -71,6 +82,7 @@ def _keep(row: Order | Service, over: threading.Event) -> None:
 
 
 def _lost(row: Order | Service) -> None:
-    logger.error("%s %s: its lease ended during the call; the order is another worker's", type(row).__name__, row.pk)
+    kind = type(row).__name__
+    logger.error("%s %s: its lease could not be kept during the call; it is another worker's now", kind, row.pk)
     if process_is_ours_to_end:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
@@ -126,9 +126,13 @@ def run(service_id: int) -> bool:
 
 @transaction.atomic
 def claim(service_id: int) -> Claim | None:
-    """Take the service's lease, unless nothing is to be done or another worker's lease still runs."""
+    """Take the service's lease, unless nothing is to be done, another worker's lease still runs, or somebody else is
+    just taking it."""
     now = timezone.now()
-    taken = Service.objects.filter(lease.free(now), pk=service_id, next_attempt_at__isnull=False).update(
+    free = Service.objects.filter(lease.free(now), pk=service_id, next_attempt_at__isnull=False)
+    if lease.unlocked(free).first() is None:
+        return None
+    taken = free.update(
         fence=F("fence") + 1,
         attempts=F("attempts") + 1,
         lease_until=now + settings.ORDER_LEASE,
@@ -220,9 +224,7 @@ def _record(claimed: Claim, kind: OrderEventKind | None = None, **changes: objec
 def take_due(limit: int) -> list[int]:
     """Up to `limit` services with work to do, each put off so that the next sweep does not call it again at once."""
     now = timezone.now()
-    rows = Service.objects.filter(lease.free(now), next_attempt_at__lte=now).order_by("next_attempt_at")
-    if connection.vendor == "postgresql":
-        rows = rows.select_for_update(skip_locked=True, no_key=True)
+    rows = lease.unlocked(Service.objects.filter(lease.free(now), next_attempt_at__lte=now)).order_by("next_attempt_at")
     ids = list(rows.values_list("pk", flat=True)[:limit])
     Service.objects.filter(pk__in=ids).update(next_attempt_at=now + settings.SWEEP_RECALL)
     return ids

@@ -7,10 +7,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
-from . import bulkhead
+from . import bulkhead, lease
 from .choices import GIVEN_UP, ServiceState
 from .lifecycle import seen
 from .models import Order, Service
@@ -26,9 +26,7 @@ def take_checks(limit: int) -> list[int]:
     """Up to `limit` services whose provider is to be asked, each put off as if it had not answered."""
     now = timezone.now()
     known = Service.objects.filter(check_at__lte=now, by_hand=False)
-    rows = known.exclude(state=ServiceState.TERMINATED).order_by("check_at")
-    if connection.vendor == "postgresql":
-        rows = rows.select_for_update(skip_locked=True, no_key=True)
+    rows = lease.unlocked(known.exclude(state=ServiceState.TERMINATED)).order_by("check_at")
     ids = list(rows.values_list("pk", flat=True)[:limit])
     Service.objects.filter(pk__in=ids).update(check_at=now + ASK_AGAIN)
     return ids

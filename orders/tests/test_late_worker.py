@@ -124,7 +124,7 @@ def test_each_kind_of_product_has_its_own_patience(plane: Simulator, settings: S
         assert fulfilment.run(order.pk)
         order.refresh_from_db()
         assert (order.state, order.attempts) == (OrderState.PROVISIONING, 0)
-        Order.objects.filter(pk=order.pk).update(deadline=timezone.now())
+        Order.objects.filter(pk=order.pk).update(deadline=timezone.now(), next_attempt_at=timezone.now())
         assert fulfilment.run(order.pk)
         order.refresh_from_db()
         assert (order.state, order.last_error) == (OrderState.NEEDS_ATTENTION, "deadline passed while in progress")

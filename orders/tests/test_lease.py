@@ -8,17 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from io import StringIO
 
 import psycopg2
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.tests.factories import UserFactory
 from cards.tests.factories import make_batch
-from orders import closing, dispatch, fulfilment, lease, tasks
-from orders.choices import AttemptOutcome, OrderState
+from orders import closing, dispatch, fulfilment, lease, lifecycle, tasks
+from orders.choices import AttemptOutcome, OrderState, ServiceState
+from orders.management.commands.sweep import Command as SweepCommand
 from orders.models import Order, OrderEvent, Service
 from orders.provisioning.simulator import Simulator, SimulatorProvisioner
 
@@ -119,7 +122,7 @@ def test_a_database_that_does_not_answer_is_asked_again_until_the_lease_ends(
 
 @pytest.mark.parametrize("ours", [True, False])
 def test_a_worker_process_ends_with_its_lease(orders: list[Order], settings: Settings, ours: bool) -> None:
-    """And only a worker's: the process of a command goes on, and its fence keeps it from writing."""
+    """And only its own: a process that serves others too goes on, and its fence keeps it from writing."""
     settings.ORDER_LEASE = timedelta(seconds=0.2)
     claimed = fulfilment.claim(orders[0].pk)
     assert claimed
@@ -137,6 +140,35 @@ def test_a_worker_process_ends_with_its_lease(orders: list[Order], settings: Set
             os._exit(1)
     status = os.waitpid(child, 0)[1]
     assert (os.WTERMSIG(status) == signal.SIGKILL) if ours else (status == 0)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_sweep_command_ends_with_its_lease(
+    orders: list[Order], settings: Settings, long_call: Callable[[Callable[[], object]], None], ours: bool
+) -> None:
+    """Run as a program it ends in the middle of the call; called from another program's code it does not."""
+    settings.ORDER_LEASE = timedelta(seconds=0.2)
+    Order.objects.update(next_attempt_at=timezone.now())
+
+    def lose_it() -> None:
+        Order.objects.update(lease_until=timezone.now())
+        time.sleep(60 if ours else 0.5)
+
+    long_call(lose_it)
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            if ours:
+                SweepCommand().run_from_argv(["manage.py", "sweep", "--limit", "1"])
+            else:
+                call_command("sweep", limit=1, stdout=StringIO())
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert (os.WTERMSIG(status) == signal.SIGKILL) if ours else (status == 0)
+    assert Order.objects.filter(state=OrderState.ACTIVE).exists() is not ours
 
 
 def test_what_cannot_be_recorded_gives_its_lease_back(
@@ -159,6 +191,7 @@ def test_what_cannot_be_recorded_gives_its_lease_back(
     orders[0].refresh_from_db()
     assert (orders[0].state, orders[0].lease_until, orders[0].attempts) == (OrderState.PROVISIONING, None, 1)
     assert orders[0].next_attempt_at < timezone.now() + timedelta(seconds=10)
+    Order.objects.filter(pk=orders[0].pk).update(next_attempt_at=timezone.now())  # the pause is over
     assert fulfilment.run(orders[0].pk)
     assert (Service.objects.count(), len(plane.resources())) == (1, 1)
     outcomes = orders[0].provisioning_attempts.order_by("id").values_list("outcome", flat=True)
@@ -166,20 +199,21 @@ def test_what_cannot_be_recorded_gives_its_lease_back(
 
 
 @pytest.fixture
-def row_lock() -> Iterator[Callable[[Order], None]]:
-    """Somebody stopped in the middle of a transaction that holds the order's row."""
+def row_lock() -> Iterator[Callable[[Order | Service], None]]:
+    """Somebody stopped in the middle of a transaction that holds the row."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no row locks")
     other = psycopg2.connect(**{**connection.get_connection_params(), "cursor_factory": None})
 
-    def lock(order: Order) -> None:
-        other.cursor().execute("SELECT 1 FROM orders_order WHERE id = %s FOR NO KEY UPDATE", [order.pk])
+    def lock(row: Order | Service) -> None:
+        table = {Order: "orders_order", Service: "orders_service"}[type(row)]
+        other.cursor().execute(f"SELECT 1 FROM {table} WHERE id = %s FOR NO KEY UPDATE", [row.pk])  # noqa: S608
 
     yield lock
     other.close()
 
 
-def test_a_claim_waits_for_nobody(orders: list[Order], row_lock: Callable[[Order], None]) -> None:
+def test_a_claim_waits_for_nobody(orders: list[Order], row_lock: Callable[[Order | Service], None]) -> None:
     row_lock(orders[0])
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '1s'")  # waiting would be an error
@@ -188,6 +222,32 @@ def test_a_claim_waits_for_nobody(orders: list[Order], row_lock: Callable[[Order
     with pytest.raises(OperationalError):  # the negative control: a plain update does wait
         Order.objects.filter(pk=orders[0].pk).update(attempts=0)
     connection.close()
+
+
+def test_a_change_of_a_service_waits_for_nobody(
+    orders: list[Order], row_lock: Callable[[Order | Service], None]
+) -> None:
+    assert fulfilment.run(orders[0].pk)
+    service = Service.objects.get()
+    assert lifecycle.decide(service, ServiceState.SUSPENDED, actor=None, reason="unpaid")
+    row_lock(service)
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = '1s'")  # waiting would be an error
+    assert lifecycle.run(service.pk) is False
+    with pytest.raises(OperationalError):  # the negative control: a plain update does wait
+        Service.objects.filter(pk=service.pk).update(attempts=0)
+    connection.close()
+
+
+def test_a_message_delivered_again_costs_no_attempt(orders: list[Order], plane: Simulator) -> None:  # noqa: F811
+    """Between two attempts the row's time counts, whoever calls."""
+    plane.arm("no_capacity", times=None)
+    assert dispatch.work(orders[0].pk) == 3
+    assert dispatch.work(orders[0].pk) == 0
+    assert fulfilment.claim(orders[0].pk) is None
+    assert list(Order.objects.values_list("attempts", flat=True)) == [1, 1, 1]
+    Order.objects.filter(pk=orders[0].pk).update(next_attempt_at=timezone.now())
+    assert dispatch.work(orders[0].pk) == 1, "the pause is over"
 
 
 def test_a_worker_that_is_to_end_takes_up_no_further_order(
