@@ -279,7 +279,7 @@ def test_a_preview_that_read_the_card_just_before_it_was_returned(
 ) -> None:
     """preview holds no lock: the cancellation may commit between its reading the card and looking for the order."""
     order = put_into(place_order(code=shop.code, member=alice, image_id=shop.debian.pk), OrderState.FAILED)
-    judge, cancelled = redemption._require_usable, []
+    judge, cancelled = redemption.require_usable, []
 
     def cancel_in_between(*judged: Any) -> None:
         if not cancelled:
@@ -287,7 +287,7 @@ def test_a_preview_that_read_the_card_just_before_it_was_returned(
             cancel_order(order=order, actor=None)
         judge(*judged)
 
-    monkeypatch.setattr(redemption, "_require_usable", cancel_in_between)
+    monkeypatch.setattr(redemption, "require_usable", cancel_in_between)
     with pytest.raises(AlreadyYours) as refusal:
         redemption.preview(code=shop.code, member=alice)
     assert refusal.value.order == order

@@ -30,7 +30,7 @@ from cards.actions import Validity, disable_batch
 from cards.choices import ProductType
 from cards.models import Batch
 from cards.tests.factories import SPECS, ImageFactory, make_batch
-from orders import redemption
+from orders import proof, redemption
 from orders.exceptions import CardDisabled, UnknownCode
 
 from .cast import alice, client_of, place_order
@@ -118,20 +118,20 @@ def test_the_plain_refusal_takes_its_time_and_the_truth_does_not(
 @pytest.mark.django_db
 def test_no_more_than_so_many_threads_of_a_process_wait(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger's wrong codes cannot hold all the threads: one who comes on top is answered at once."""
-    monkeypatch.setattr(redemption, "_waits", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(proof, "_waits", threading.BoundedSemaphore(1))
     slept: list[float] = []
     within: list[float] = []
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
         monkeypatch.setattr(time, "sleep", within.append)
-        redemption._wait_until(time.monotonic() + 60)
+        proof._wait_until(time.monotonic() + 60)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    redemption._wait_until(time.monotonic() + 60)
+    proof._wait_until(time.monotonic() + 60)
     assert 59 < slept[0] <= 60
     assert within == []
-    redemption._wait_until(time.monotonic() + 60)  # the first one's place is free again
+    proof._wait_until(time.monotonic() + 60)  # the first one's place is free again
     assert len(within) == 1
 
 
