@@ -108,6 +108,45 @@ class RedemptionRefused(Exception):
 
     field = "code"
 
+    def parts(self) -> list[RedemptionRefused]:
+        """One refusal for each field."""
+        return [self]
+
+
+class SeveralRefused(RedemptionRefused):
+    """Several fields are wrong at once."""
+
+    def __init__(self, refusals: list[RedemptionRefused]) -> None:
+        self.refusals = refusals
+        super().__init__(*refusals)
+
+    def parts(self) -> list[RedemptionRefused]:
+        return self.refusals
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.refusals))
+
+
+class Together:
+    """`with together: ...` around each check keeps its refusal; `together.refuse()` then says all of them at once."""
+
+    def __init__(self) -> None:
+        self.found: list[RedemptionRefused] = []
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, RedemptionRefused):
+            return False
+        self.found += error.parts()
+        return True
+
+    def refuse(self) -> None:
+        if len(self.found) > 1:
+            raise SeveralRefused(self.found)
+        for refusal in self.found:
+            raise refusal
+
 
 # By kind; the field says them too, before anything is sent (static/code.js).
 MISTYPED = {

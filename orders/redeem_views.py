@@ -30,7 +30,7 @@ from cards.choices import OSFamily
 from cards.views.access import StaffRequest, staff_view
 
 from . import redemption
-from .exceptions import AlreadyYours
+from .exceptions import AlreadyYours, RedemptionRefused
 from .forms import SERVER_WISHES, SITE_WISHES, BehalfForm, CodeForm, ConfirmForm
 from .wishes import Wishes
 
@@ -160,12 +160,20 @@ def _confirm(request: HttpRequest, desk: Desk) -> HttpResponse:
     except AlreadyYours as yours:
         return _to_own_order(request, desk, yours)
     except redemption.REFUSALS as refusal:
-        name = "code" if isinstance(refusal, TooManyAttempts) else getattr(refusal, "field", "image")
-        if name == "code":
+        faults = _faults(refusal)
+        if "code" in faults:
             return _refuse(request, desk, refusal)
-        form.add_error(name, str(refusal))
+        for name, says in faults.items():
+            form.add_error(name, says)
         return _offer(request, desk, code, form)
     return desk.to_order(order.number)
+
+
+def _faults(refusal: Exception) -> dict[str, str]:
+    """{field: what is wrong with it}."""
+    if isinstance(refusal, RedemptionRefused):
+        return {part.field: str(part) for part in refusal.parts()}
+    return {"code" if isinstance(refusal, TooManyAttempts) else "image": str(refusal)}
 
 
 @sensitive_variables("form")

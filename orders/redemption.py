@@ -24,15 +24,17 @@ from accounts.wakeup import call_after_commit
 from cards import actions as card_actions
 from cards import audit
 from cards.choices import AuditAction
-from cards.models import Card
+from cards.models import Batch, Card, Image
 
-from .exceptions import ChargeNotConfirmed, RedemptionRefused, UnknownCode
+from .exceptions import ChargeNotConfirmed, RedemptionRefused, Together, UnknownCode
 from .models import Order
-from .offer import Preview, chosen_image, preview_of, surcharge_of
+from .offer import OSChoice, Preview, chosen_image, preview_of, surcharge_of
 from .placing import new_number, place_order
 from .proof import imported_form, noting, proves, read, require_usable
 from .tasks import provision
 from .wishes import NO_WISHES, Wishes, checked
+
+__all__ = ["REFUSALS", "OSChoice", "Order", "Preview", "preview", "redeem"]
 
 REFUSALS = (RedemptionRefused, TooManyAttempts, BalanceTooLow)
 
@@ -104,9 +106,7 @@ def _use(
 ) -> Order:
     """The locked card becomes an order, or one of REFUSALS rolls all of it back."""
     require_usable(card, member, at)
-    wanted = checked(wishes, card.batch.product_type)
-    image = chosen_image(card.batch, image_id)
-    wanted.suit(image.operating_system.family if image else "")
+    image, wanted = _chosen(card.batch, image_id, wishes)
     charge = surcharge_of(image, card.batch) if image else Decimal(0)
     if agreed is not None and charge != agreed:
         raise ChargeNotConfirmed(charge)
@@ -127,3 +127,15 @@ def _use(
     )
     call_after_commit(provision, order.pk, lane=order.provider)
     return order
+
+
+@sensitive_variables("wishes", "wanted")
+def _chosen(batch: Batch, image_id: int | None, wishes: Wishes) -> tuple[Image | None, Wishes]:
+    """The system and the wishes, each as checked at this moment; all that is wrong with them is said at once."""
+    together, image, wanted = Together(), None, NO_WISHES
+    with together:
+        image = chosen_image(batch, image_id)
+    with together:
+        wanted = checked(wishes, batch.product_type, image.operating_system.family if image else "")
+    together.refuse()
+    return image, wanted

@@ -6,7 +6,7 @@ Pure: checked and brought into one form here, before anything is spent. Empty me
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import idna
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,7 +19,7 @@ from django.core.exceptions import ValidationError
 from cards import catalog
 from cards.choices import OSFamily
 
-from .exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey
+from .exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey, Together
 
 LONGEST_NAME = 253
 LONGEST_KEY = 4000
@@ -42,25 +42,27 @@ class Wishes:
         """What the order keeps sealed until the product is open; empty when nothing was wished for."""
         return {name: value for name in ("ssh_key", "password") if (value := getattr(self, name))}
 
-    def suit(self, os_family: str) -> None:
-        """Raises BadSSHKey when the chosen system cannot take a key."""
-        if self.ssh_key and os_family == OSFamily.WINDOWS:
-            raise BadSSHKey("windows")
-
 
 NO_WISHES = Wishes()
 
 
-def checked(wishes: Wishes, product_type: str) -> Wishes:
+def checked(wishes: Wishes, product_type: str, os_family: str = "") -> Wishes:
     """The wishes that this kind of product can fulfil, each in its one form; the others are left out.
 
-    Raises BadHostname, BadDomain, BadSSHKey or BadPassword; none of them holds what was typed.
+    Raises BadHostname, BadDomain, BadSSHKey or BadPassword, or SeveralRefused; none of them holds what was typed.
     """
     if catalog.product_of(product_type).is_site:
         return Wishes(domain=checked_domain(wishes.domain))
-    hostname = checked_hostname(wishes.hostname)
-    password = checked_password(wishes.password, hostname)
-    return replace(wishes, hostname=hostname, domain="", ssh_key=checked_ssh_key(wishes.ssh_key), password=password)
+    together = Together()
+    hostname = ssh_key = password = ""
+    with together:
+        hostname = checked_hostname(wishes.hostname)
+    with together:
+        ssh_key = checked_ssh_key(wishes.ssh_key, os_family)
+    with together:
+        password = checked_password(wishes.password, hostname)
+    together.refuse()
+    return Wishes(hostname=hostname, ssh_key=ssh_key, password=password)
 
 
 def checked_hostname(text: str) -> str:
@@ -90,8 +92,9 @@ def _is_ours(name: str) -> bool:
     return f".{name}".endswith(f".{settings.HOSTING_DOMAIN}")
 
 
-def checked_ssh_key(text: str) -> str:
-    """One public key in OpenSSH's one-line form: "type base64 comment", the comment reduced to plain characters."""
+def checked_ssh_key(text: str, os_family: str = "") -> str:
+    """One public key in OpenSSH's one-line form: "type base64 comment", the comment reduced to plain characters.
+    Windows takes none."""
     parts = text.split(None, 2)
     if not parts:
         return ""
@@ -110,6 +113,8 @@ def checked_ssh_key(text: str) -> str:
         raise BadSSHKey("form") from None
     if isinstance(key, RSAPublicKey) and key.key_size < RSA_BITS:
         raise BadSSHKey("weak")
+    if os_family == OSFamily.WINDOWS:
+        raise BadSSHKey("windows")
     comment = re.sub(r"[^\w.@+-]+", "-", parts[2].strip(), flags=re.ASCII)[:60] if len(parts) > 2 else ""
     return f"{kind} {body} {comment}".strip()
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.management.base import CommandError
+from django.utils.translation import override
 
 from accounts.actions import balance_of
 from accounts.tests.commands import run, run_json, type_in
@@ -71,6 +72,23 @@ def test_a_refusal_uses_nothing_and_never_repeats_the_code(monkeypatch: pytest.M
     assert codes[0] not in str(failure.value)
     assert batch.cards.get(serial=1).status == CardStatus.UNUSED
     assert balance_of(member) == Decimal("359.99")
+
+
+@pytest.mark.parametrize(
+    ("language", "says"), [("en", ["A host name has", "no SSH public key"]), ("zh-hans", ["主机名由", "SSH 公钥"])]
+)
+def test_several_bad_wishes_are_all_named_each_on_a_line(
+    monkeypatch: pytest.MonkeyPatch, language: str, says: list[str]
+) -> None:
+    batch, codes = make_batch()
+    type_in(monkeypatch, codes[0])
+    member, image = UserFactory.create().username, batch.line.images.get().pk
+    wishes = ["--hostname=-web", "--ssh-key=hello"]
+    with override(language), pytest.raises(CommandError) as failure:
+        run("redeem_card", "--member", member, "--image", image, *wishes)
+    lines = str(failure.value).splitlines()
+    assert [words in line for words, line in zip(says, lines, strict=True)] == [True, True]
+    assert not Order.objects.exists()
 
 
 def test_the_same_card_twice_fails_and_makes_one_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,6 +192,6 @@ def test_his_own_card_again_is_no_refusal_but_his_order(alice: User, language: s
 
 
 def test_every_refusal_there_is_has_its_case() -> None:
-    kinds = {kind for kind, *_rest in CASES.values()} | {exceptions.AlreadyYours}
+    kinds = {kind for kind, *_rest in CASES.values()} | {exceptions.AlreadyYours, exceptions.SeveralRefused}
     assert kinds >= {*RedemptionRefused.__subclasses__(), TooManyAttempts, BalanceTooLow}
     assert kinds <= {kind for base in redemption.REFUSALS for kind in (base, *base.__subclasses__())}

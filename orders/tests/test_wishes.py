@@ -15,7 +15,7 @@ from cards.tests.factories import ImageFactory, LineFactory, make_batch
 from orders import fulfilment, redemption
 from orders.actions import cancel_order
 from orders.choices import OrderState
-from orders.exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey, DomainTaken
+from orders.exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey, DomainTaken, SeveralRefused
 from orders.models import Order
 from orders.provisioning.simulator import Simulator
 from orders.wishes import Wishes, checked, checked_domain, checked_password, checked_ssh_key
@@ -253,6 +253,54 @@ def test_a_refused_wish_is_said_beside_its_field_and_spends_nothing(
     assert '<details class="offer-more" open>' in page
     assert not (name == "password" and value in page)
     assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("language", "says"),
+    [
+        (
+            "en",
+            {
+                "image": "one of the operating systems offered",
+                "id_hostname": "letters, digits and hyphens",
+                "id_ssh_key": "no SSH public key",
+                "id_password": "12 to 64 characters",
+            },
+        ),
+        (
+            "zh-hans",
+            {
+                "image": "请选择页面提供的操作系统",
+                "id_hostname": "主机名",
+                "id_ssh_key": "不是有效的 SSH 公钥",
+                "id_password": "12 至 64 个字符",
+            },
+        ),
+    ],
+)
+def test_all_that_is_wrong_is_said_at_once_each_beside_its_field(
+    alice: User, server: tuple[str, int], language: str, says: dict[str, str]
+) -> None:
+    client = client_of(alice)
+    client.cookies["django_language"] = language
+    page = confirm(client, server[0], image=0, hostname="-web", ssh_key="hello", password="short")
+    assert page.count('_error"><p>') == 3
+    for name, words in says.items():
+        assert words in page[page.index(f'id="{name}_error"') :][:400]
+    assert not Order.objects.exists()
+
+
+def test_what_is_right_is_not_named_among_what_is_wrong(alice: User, server: tuple[str, int]) -> None:
+    page = confirm(client_of(alice), server[0], image=server[1], hostname="web-1", ssh_key="hello", password="short")
+    assert 'id="id_ssh_key_error"' in page
+    assert 'id="id_password_error"' in page
+    assert 'id="id_hostname_error"' not in page
+    assert 'id="image_error"' not in page
+    assert 'value="web-1"' in page
+    with pytest.raises(SeveralRefused) as refused:
+        checked(Wishes(ssh_key=ED25519, password="short", hostname="-web"), SERVER, "windows")
+    assert [part.field for part in refused.value.parts()] == ["hostname", "ssh_key", "password"]
+    assert "-web" not in repr(refused.value)
 
 
 @pytest.mark.parametrize(("language", "says"), [("en", "no domain of your own"), ("zh-hans", "您自己的域名")])
