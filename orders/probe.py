@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from .choices import AttemptOutcome
 from .models import ProvisioningAttempt, Service
-from .provisioning.base import Provisioner, ProvisionerError
+from .provisioning.base import FULL, Provisioner, ProvisionerError
 from .provisioning.registry import get_provisioner
 
 LIMIT = timedelta(seconds=5)
@@ -90,12 +90,22 @@ KINDS = {
 
 def attempt_says(attempt: ProvisioningAttempt) -> str:
     """The trouble of an attempt in the reader's language, by its class; empty when there was none."""
-    kind = KINDS.get(AttemptOutcome(attempt.outcome))
+    kind = "NoCapacity" if lacked_capacity(attempt) else KINDS.get(AttemptOutcome(attempt.outcome))
     return trouble_text(kind) if kind else ""
+
+
+def lacked_capacity(attempt: ProvisioningAttempt) -> bool:
+    """The provisioner was full, or our quota there used up: somebody has to add some."""
+    return attempt.outcome == AttemptOutcome.TRANSIENT and attempt.error.startswith(FULL)
 
 
 def next_step(attempt: ProvisioningAttempt) -> str:
     """What staff can do about an order whose last attempt ended like this; empty when there was no trouble."""
+    if lacked_capacity(attempt):
+        return _(
+            "Nothing was made there. Add capacity: room or a larger quota at the provisioner, or machines in the "
+            "inventory. Then restart the order."
+        )
     return {
         AttemptOutcome.TRANSIENT: _(
             "Nothing was made there. See whether the provisioner can be reached, has room and is set up rightly, "
@@ -130,7 +140,7 @@ def change_says(service: Service) -> str:
 def trouble_text(kind: str) -> str:
     return {
         "TransientError": _("The provisioner cannot do it at the moment; the same may succeed later."),
-        "NoCapacity": _("The provisioner is full."),
+        "NoCapacity": _("The provisioner is full, or our quota there is used up."),
         "PermanentError": _("The provisioner refuses; trying again changes nothing."),
         "OutcomeUnknown": _("The provisioner did not give a clear answer."),
     }.get(kind, _("The provisioner reports trouble."))

@@ -20,13 +20,13 @@ from cards.list_pages import Sorting, csv_of, in_days, moment
 from cards.views.access import StaffRequest, staff_view
 
 from . import actions
-from .choices import STUCK
+from .choices import IN_FLIGHT, STUCK
 from .deeds import Deed, deed_page, sum_of
 from .domain_actions import retry_change
 from .exceptions import OrderError
 from .forms import NoteForm, OrderFilterForm
 from .models import Order
-from .probe import attempt_says, next_step
+from .probe import attempt_says, lacked_capacity, next_step
 from .staff_forms import ProvenDeedForm, SettleForm
 
 ORDERS_A_PAGE = 50
@@ -108,6 +108,7 @@ def order_detail(request: StaffRequest, number: str) -> HttpResponse:
         "attempts": [(attempt, attempt_says(attempt)) for attempt in attempts],
         "next_step": next_step(attempts[-1]) if attempts else "",
         "stuck": order.state in STUCK,
+        "short": order.state in IN_FLIGHT and bool(attempts) and lacked_capacity(attempts[-1]),
         "note_form": NoteForm(),
         "waiting_domain": order.domain_changes.filter(done_at__isnull=True, next_attempt_at__isnull=True).first(),
     }

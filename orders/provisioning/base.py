@@ -16,6 +16,7 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 
 ResourceState = Literal["building", "active", "suspended", "failed"]
+FULL = "No capacity:"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,13 @@ class TransientError(ProvisionerError):
 
 
 class NoCapacity(TransientError):
-    """The control plane is full, or our quota there is used up. It may have room again, or staff add some."""
+    """The control plane is full, or our quota there is used up. It may have room again, or staff add some.
+
+    Its text begins with `FULL`: attempts are kept as texts, and staff are told this one apart.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{FULL} {text}")
 
 
 class PermanentError(ProvisionerError):

@@ -7,18 +7,22 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, UserFactory
 from cards.choices import AuditAction, ProductType
 from cards.models import AuditEvent
 from cards.tests.factories import make_batch
+from orders import fulfilment
 from orders.choices import AttemptOutcome, OrderEventKind, OrderState
 from orders.models import Order, OrderEvent, ProvisioningAttempt
+from orders.provisioning.simulator import Simulator
 
 from .cast import alice, bob, client_of, place_order, put_into
+from .simulated import plane
 
-__all__ = ["alice", "bob"]
+__all__ = ["alice", "bob", "plane"]
 pytestmark = pytest.mark.django_db
 
 
@@ -117,6 +121,40 @@ def test_the_detail_shows_everything_but_the_secrets(client: Client, failed: Ord
         str(failed.key),
     ):
         assert text in page
+
+
+class TestOutOfCapacity:
+    """Told apart from what passes by itself: somebody has to add some."""
+
+    @pytest.fixture
+    def waiting(self, plane: Simulator, order: Order) -> Order:
+        plane.arm("no_capacity")
+        fulfilment.run(order.pk)
+        order.refresh_from_db()
+        return order
+
+    def test_an_order_that_waits_for_it_says_so_and_when_it_is_tried_again(
+        self, client: Client, waiting: Order
+    ) -> None:
+        page = client.get(f"/staff/orders/{waiting.number}/").content.decode()
+        assert "This order waits for capacity" in page
+        assert page.count("The provisioner is full, or our quota there is used up.") == 2  # above, and the attempt's
+        again = timezone.localtime(waiting.next_attempt_at)
+        assert f'The order is tried again by itself: <time datetime="{again.isoformat()}"' in page
+        assert timezone.now() < again
+
+    def test_one_that_came_to_a_person_says_what_to_do(self, client: Client, waiting: Order) -> None:
+        put_into(waiting, OrderState.NEEDS_ATTENTION)
+        page = client.get(f"/staff/orders/{waiting.number}/").content.decode()
+        assert "machines in the inventory. Then restart the order." in page
+        assert "waits for capacity" not in page
+
+    def test_other_trouble_is_not_taken_for_it(self, client: Client, plane: Simulator, order: Order) -> None:
+        plane.arm("transient")
+        fulfilment.run(order.pk)
+        page = client.get(f"/staff/orders/{order.number}/").content.decode()
+        assert "the same may succeed later" in page
+        assert "capacity" not in page
 
 
 def test_the_detail_costs_the_same_however_much_happened(client: Client, carol: User, failed: Order) -> None:
