@@ -24,7 +24,7 @@ from .address import client_address
 from .exceptions import InvitationNotValid
 from .membership import accept_invitation, is_invited, keep_external_id, member_of_company
 from .models import User
-from .stepup import is_password_of
+from .stepup import is_password_of, signed_in_just_now
 
 INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
 
@@ -54,6 +54,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def reauthenticate(self, user: User, password: str) -> bool:
         """As in allauth, by the user's own password alone; who is right stays signed in (`is_password_of`)."""
         return settings.LOCAL_PASSWORDS and is_password_of(context.request, user, password)
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """A sign-in as fresh as a proof has to be counts as one: docs/decisions/035-fresh-sign-in.md."""
+        return super().is_reauthentication_required(app=app, **kwargs) and not signed_in_just_now(context.request)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Sign-in limits count the same address as codes do; behind a proxy allauth would count everyone as one."""

@@ -71,6 +71,11 @@ def ways_of(request: HttpRequest) -> Ways:
     return Ways(recent=bool(recent), password=password, code=code, passkey=passkey)
 
 
+def signed_in_just_now(request: HttpRequest) -> bool:
+    """Whether this session's person proved himself in any way within the last five minutes, by signing in or since."""
+    return any(_is_fresh(record["at"]) for record in get_authentication_records(request, request.user))
+
+
 def _is_fresh(at: float) -> bool:
     return bool(time.time() - at < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
 
