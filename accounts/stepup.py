@@ -95,7 +95,7 @@ class StepUpForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.request = request
         self.step_up = ways_of(request)
-        keep_out_of_reports(request)
+        keep_out_of_reports(request, *map(self.add_prefix, SECRETS))
         if not self.step_up.recent:
             self._ask()
 

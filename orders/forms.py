@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import User
+from accounts.stepup import StepUpForm
 from cards import catalog
 from cards.choices import ProductType
 from cards.imports import imported_lengths
@@ -133,6 +134,14 @@ class BehalfForm(forms.Form):
     def hidden(self) -> list[tuple[str, str]]:
         """[(name, value)] to carry through the next step."""
         return [(name, str(self.cleaned_data[name])) for name in self.fields]
+
+
+class ChargeForm(StepUpForm):
+    """Proof that it is the person himself who spends a member's balance. It stands in the page's one form, so its
+    fields are named apart from the server's password; the browser must not ask for them while nothing is charged."""
+
+    prefix = "proof"
+    use_required_attribute = False
 
 
 class InviteForm(forms.Form):

@@ -83,7 +83,7 @@ def windows_note(batch: Batch) -> str:
     if batch.windows_policy == WindowsPolicy.NOT_OFFERED:
         return _("This card opens Linux systems only.")
     if batch.windows_policy == WindowsPolicy.MEMBER_PAYS and batch.windows_surcharge:
-        return _("Windows costs extra on this line; the difference is paid from your balance.")
+        return _("Windows costs extra on this line; the difference is taken from the balance.")
     return ""
 
 

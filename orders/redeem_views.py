@@ -24,14 +24,14 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.actions import balance_of
 from accounts.address import client_address
-from accounts.exceptions import TooManyAttempts
+from accounts.exceptions import BalanceTooLow, TooManyAttempts
 from accounts.models import User
 from cards.choices import OSFamily
 from cards.views.access import StaffRequest, staff_view
 
 from . import redemption
 from .exceptions import AlreadyYours, RedemptionRefused
-from .forms import SERVER_WISHES, SITE_WISHES, BehalfForm, CodeForm, ConfirmForm
+from .forms import SERVER_WISHES, SITE_WISHES, BehalfForm, ChargeForm, CodeForm, ConfirmForm
 from .wishes import Wishes
 
 TOO_MANY = 429
@@ -75,10 +75,11 @@ def redeem(request: HttpRequest) -> HttpResponse:
 
 @staff_view("orders.view_order")
 @staff_view("orders.redeem_for_member")
-@sensitive_post_parameters("code", "password", "ssh_key")
+@sensitive_post_parameters("code", "password", "ssh_key", "proof-password", "proof-second_factor")
 @require_http_methods(["GET", "POST"])
 def redeem_for_member(request: StaffRequest) -> HttpResponse:
-    """Staff, for the member whom they name, with a reason; both go with the code through the steps."""
+    """Staff, for the member whom they name, with a reason; both go with the code through the steps. Who spends the
+    member's balance proves that it is he."""
     behalf = BehalfForm(request.POST if request.method == "POST" else None)
     pages = {"code_page": "staff/redeem.html", "offer_page": "staff/redeem_confirm.html"}
     if request.method == "GET" or not behalf.is_valid():
@@ -108,9 +109,15 @@ def _check(request: HttpRequest, desk: Desk) -> HttpResponse:
     return _offer(request, desk, form.cleaned_data["code"])
 
 
-@sensitive_variables("code", "form", "confirm")
-def _offer(request: HttpRequest, desk: Desk, code: str, form: ConfirmForm | None = None) -> HttpResponse:
-    """What the card is worth and what there is to choose; `form` brings back a choice that was refused."""
+@sensitive_variables("code", "form", "confirm", "proof")
+def _offer(
+    request: HttpRequest,
+    desk: Desk,
+    code: str,
+    form: ConfirmForm | None = None,
+    proof: ChargeForm | None = None,
+) -> HttpResponse:
+    """What the card is worth and what there is to choose; `form` and `proof` bring back what was refused."""
     try:
         preview = redemption.preview(code=code, member=desk.member, address=client_address(request), actor=desk.actor)
     except AlreadyYours as yours:
@@ -124,6 +131,7 @@ def _offer(request: HttpRequest, desk: Desk, code: str, form: ConfirmForm | None
     ]
     chosen = str(confirm["image"].value() or "")
     choice = next((choice for choice in preview.choices if str(choice.image_id) == chosen), None)
+    costs = any(choice.surcharge for choice in preview.choices)
     context = {
         "preview": preview,
         "product_icon": f"product-{preview.product_type}",
@@ -132,12 +140,13 @@ def _offer(request: HttpRequest, desk: Desk, code: str, form: ConfirmForm | None
         "chosen": chosen,
         "choice": choice,
         "charge": choice.surcharge if choice else Decimal(0),
-        "balance": balance_of(desk.member) if any(choice.surcharge for choice in preview.choices) else None,
+        "balance": balance_of(desk.member) if costs else None,
+        "proof": (proof or ChargeForm(request=request)) if costs and desk.actor else None,
     }
     return desk.page(request, desk.offer_page, context)
 
 
-@sensitive_variables("code", "form")
+@sensitive_variables("code", "form", "proof")
 def _confirm(request: HttpRequest, desk: Desk) -> HttpResponse:
     form = ConfirmForm(request.POST)
     valid = form.is_valid()
@@ -146,12 +155,17 @@ def _confirm(request: HttpRequest, desk: Desk) -> HttpResponse:
         return _check(request, desk)
     if not valid:
         return _offer(request, desk, code, form)
+    agreed = form.cleaned_data["agreed"] or Decimal(0)  # only what was agreed to can be charged
+    if desk.actor and agreed:
+        proof = ChargeForm(request.POST, request=request)
+        if not proof.is_valid():
+            return _offer(request, desk, code, form, proof)
     try:
         order = redemption.redeem(
             code=code,
             member=desk.member,
             image_id=form.cleaned_data["image"],
-            agreed=form.cleaned_data["agreed"] or Decimal(0),
+            agreed=agreed,
             wishes=Wishes(**{name: form.cleaned_data[name] for name in (*SERVER_WISHES, *SITE_WISHES)}),
             address=client_address(request),
             actor=desk.actor,
@@ -160,7 +174,7 @@ def _confirm(request: HttpRequest, desk: Desk) -> HttpResponse:
     except AlreadyYours as yours:
         return _to_own_order(request, desk, yours)
     except redemption.REFUSALS as refusal:
-        faults = _faults(refusal)
+        faults = _faults(refusal, desk)
         if "code" in faults:
             return _refuse(request, desk, refusal)
         for name, says in faults.items():
@@ -169,10 +183,13 @@ def _confirm(request: HttpRequest, desk: Desk) -> HttpResponse:
     return desk.to_order(order.number)
 
 
-def _faults(refusal: Exception) -> dict[str, str]:
+def _faults(refusal: Exception, desk: Desk) -> dict[str, str]:
     """{field: what is wrong with it}."""
     if isinstance(refusal, RedemptionRefused):
         return {part.field: str(part) for part in refusal.parts()}
+    if isinstance(refusal, BalanceTooLow) and desk.actor:
+        says = _("The balance of %(name)s is %(missing)s short. Nothing was charged; the card has not been used.")
+        return {"image": says % {"name": desk.member.username, "missing": refusal.missing}}
     return {"code" if isinstance(refusal, TooManyAttempts) else "image": str(refusal)}
 
 

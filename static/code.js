@@ -134,6 +134,8 @@
     sum.querySelector("[data-sum-choice]").textContent = tile.querySelector("[data-choice-label]").textContent;
     sum.querySelector("[data-sum-nothing]").hidden = Boolean(charge);
     sum.querySelector("[data-sum-charge]").hidden = !charge;
+    var proof = document.querySelector("[data-proof]");
+    if (proof) proof.hidden = !charge;
     if (charge) sum.querySelector("[data-sum-amount]").textContent = charge.textContent;
     else sum.querySelector("[data-sum-nothing]").textContent = sum.dataset.nothing;
     sum.querySelector("[data-agreed]").value = choice.dataset.amount;

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.signals import got_request_exception
 from django.test import Client
+from django.views.debug import ExceptionReporter
 
-from accounts.actions import balance_of
-from accounts.models import User
-from accounts.tests.factories import UserFactory
+from accounts.actions import balance_of, record_entry
+from accounts.choices import LedgerKind
+from accounts.models import LedgerEntry, User
+from accounts.tests.factories import PASSWORD, UserFactory
 from cards import codes
 from cards.choices import AuditAction, ProductType
-from cards.models import AuditEvent
+from cards.models import AuditEvent, Card
 from cards.tests.factories import ImageFactory, LineFactory, make_batch
 from orders.models import Order
 
@@ -91,17 +97,106 @@ def test_without_member_or_reason_nothing_happens(
     assert not Order.objects.exists()
 
 
-def test_the_surcharge_is_the_members(client: Client, code: str) -> None:
-    member = UserFactory.create(username="dora", balance="400")
+@dataclass
+class Priced:
+    """A card whose Windows costs its member dora 360 of her 400."""
+
+    code: str
+    windows: int
+    linux: int
+    card: Card
+    dora: User
+
+    def confirm(self, client: Client, **fields: Any) -> Any:
+        said = {"member": "dora", "image": self.windows, "agreed": "360.00"} | fields
+        return post(client, "confirm", self.code, **said)
+
+
+@pytest.fixture
+def priced(db: None) -> Priced:
+    dora = UserFactory.create(username="dora", balance="400")
     line = LineFactory.create(windows_monthly_price=30)
+    linux = ImageFactory.create(line=line)
     windows = ImageFactory.create(line=line, operating_system__windows=True)
     batch, (code,) = make_batch(line=line, quantity=1, windows_policy="member_pays")
-    assert "¥400.00" in post(client, "check", code, member="dora").content.decode()
-    unread = post(client, "confirm", code, member="dora", image=windows.pk).content.decode()
+    return Priced(code, windows.pk, linux.pk, batch.cards.get(), dora)
+
+
+def test_a_surcharge_takes_the_members_balance_for_a_proof(client: Client, carol: User, priced: Priced) -> None:
+    page = post(client, "check", priced.code, member="dora").content.decode()
+    assert "¥400.00" in page
+    assert "data-proof hidden" in page
+    unread = priced.confirm(client, agreed="0").content.decode()
     assert "confirm once more" in unread
-    assert_nothing_spent(batch.cards.get())
-    post(client, "confirm", code, member="dora", image=windows.pk, agreed="360.00")
-    assert balance_of(member) == 40
+    assert "You spend money of dora" in unread
+    assert "data-proof hidden" not in unread
+    assert "from the balance of dora, which is" in unread
+    assert_nothing_spent(priced.card)
+    answer = priced.confirm(client, **{"proof-password": PASSWORD})
+    assert answer.status_code == 303
+    assert balance_of(priced.dora) == 40
+    entry = LedgerEntry.objects.get(kind=LedgerKind.SURCHARGE)
+    assert (entry.member, entry.created_by, entry.reference) == (priced.dora, carol, Order.objects.get().number)
+
+
+@pytest.mark.parametrize(("language", "says"), [("en", "This is not your password."), ("zh-hans", "密码")])
+@pytest.mark.parametrize("proof", [{}, {"proof-password": ""}, {"proof-password": "wrong"}, {"password": PASSWORD}])
+def test_without_proof_nothing_is_charged(
+    client: Client, priced: Priced, proof: dict[str, str], language: str, says: str
+) -> None:
+    client.cookies["django_language"] = language
+    answer = priced.confirm(client, **proof)
+    assert answer.status_code == 200
+    errors = answer.context["proof"].errors["password"]
+    assert proof.get("proof-password") != "wrong" or says in errors[0]
+    assert 'id="id_proof-password_error"' in answer.content.decode()
+    assert f'value="{priced.windows}" required checked' in answer.content.decode()
+    assert_nothing_spent(priced.card)
+    assert balance_of(priced.dora) == 400
+
+
+def test_what_costs_nothing_needs_no_proof(client: Client, priced: Priced) -> None:
+    assert priced.confirm(client, image=priced.linux, agreed="0").status_code == 303
+    assert balance_of(priced.dora) == 400
+
+
+def test_a_member_himself_is_asked_for_no_proof(priced: Priced) -> None:
+    own = client_of(priced.dora)
+    assert "data-proof" not in own.post("/cards/redeem/", {"step": "check", "code": priced.code}).content.decode()
+    fields = {"step": "confirm", "code": priced.code, "image": priced.windows, "agreed": "360.00"}
+    assert own.post("/cards/redeem/", fields).status_code == 303
+    assert balance_of(priced.dora) == 40
+
+
+@pytest.mark.parametrize(
+    ("language", "says"), [("en", "The balance of dora is 60.00 short"), ("zh-hans", "dora 的余额不足，还差 60.00")]
+)
+def test_too_little_balance_is_said_of_the_member(client: Client, priced: Priced, language: str, says: str) -> None:
+    record_entry(member=priced.dora, kind=LedgerKind.SURCHARGE, amount=Decimal(-100), reference="x")
+    client.cookies["django_language"] = language
+    assert says in priced.confirm(client, **{"proof-password": PASSWORD}).content.decode()
+    assert_nothing_spent(priced.card)
+    assert balance_of(priced.dora) == 300
+
+
+def test_an_error_report_stars_the_proof_out(client: Client, priced: Priced, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+
+    def broken(**said: Any) -> None:
+        raise RuntimeError
+
+    def keep(sender: object, request: Any, **more: object) -> None:
+        kept.append(ExceptionReporter(request, *sys.exc_info()).get_traceback_html())
+
+    monkeypatch.setattr("orders.redemption.preview", broken)
+    client.raise_request_exception = False
+    got_request_exception.connect(keep)
+    try:
+        priced.confirm(client, **{"proof-password": "not-MY-password-7"})
+    finally:
+        got_request_exception.disconnect(keep)
+    assert "proof-password" in kept[0]
+    assert "not-MY-password-7" not in kept[0]
 
 
 def test_a_refusal_stands_beside_the_code(client: Client, alice: User) -> None:
