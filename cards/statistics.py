@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Count, F, Max, Sum
-from django.db.models.functions import TruncDate
+from django.db import connection, transaction
+from django.db.models import Case, Count, DateField, F, Max, Sum, When
+from django.db.models.functions import TruncDate, TruncMonth
 from django.utils import timezone
 
-from .choices import BatchStatus
-from .models import Batch, CardUse, DisabledCount, UseCount, UseDay
+from .choices import AuditAction, BatchStatus
+from .models import AuditEvent, Batch, CardUse, DisabledCount, UseDay
 
+MONTHS = 12
 SETTLED = timedelta(minutes=10)  # a pick-up of yesterday may still be committing
 
 
@@ -42,15 +43,36 @@ class Tally:
         return round(100 * self.used / self.issued) if self.issued else 0
 
 
+@dataclass(frozen=True)
+class Scope:
+    """Which cards are meant: all, or those of a product type, of a line (its key), or of both."""
+
+    product_type: str = ""
+    line: int | None = None
+
+    def of(self, prefix: str = "") -> dict[str, Any]:
+        """As conditions on rows that name them so, or that have a batch: `of("batch__")`."""
+        named = {"product_type": self.product_type, "line": self.line}
+        return {f"{prefix}{name}": value for name, value in named.items() if value}
+
+
+EVERYTHING = Scope()
+
+
 @dataclass
 class Stock:
-    """All cards, by product type and line, in the portal's currency; `others` counts batches in another one."""
+    """Cards by product type and line, in the portal's currency; `others` counts batches in another one.
+
+    Months stand as their first days: those of `months_around`, the one before them for all earlier ones
+    and the one after them for all later ones.
+    """
 
     total: Tally
     groups: dict[tuple[str, int], Tally]
-    value_by_month: dict[date, Decimal]
+    value_by_month: dict[date, Decimal]  # of the usable cards, by the month they expire in
     cards_by_month: dict[date, int]
     issued_by_month: dict[date, int]
+    ended_by_month: dict[date, int]  # expired, or disabled with their batch, without being picked up
     others: int = 0
 
 
@@ -60,46 +82,97 @@ def left_of(batch: Batch) -> int:
     return max(batch.issued - batch.used_cards - disabled, 0)
 
 
-def stock(now: datetime) -> Stock:
+def months_from(first: date, count: int) -> list[date]:
+    start = first.year * 12 + first.month - 1
+    return [date(number // 12, number % 12 + 1, 1) for number in range(start, start + count)]
+
+
+def months_around(day: date) -> list[date]:
+    """What `Stock` tells apart: the twelve months up to `day`, the twelve after them, and one more at each end."""
+    return months_from(date(day.year - 1, day.month, 1), 2 * MONTHS + 2)
+
+
+# The counters have a row or many for a batch, so that a join in the ORM's manner would multiply the batches or ask once
+# for each of them. A replaced card is void, and its replacement stands for it: the two count once.
+_STOCK = """
+SELECT product_type, line_id, ours, month, kind, SUM(issued), SUM(used), SUM(dead), SUM(remaining),
+       SUM(remaining * reference_price), SUM(CASE WHEN remaining > 0 THEN 1 ELSE 0 END)
+FROM (
+    SELECT product_type, line_id, reference_price, issued - replaced AS issued, COALESCE(uses.n, 0) AS used,
+           COALESCE(gone.cards, 0) - replaced AS dead,
+           CASE WHEN issued > COALESCE(uses.n, 0) + COALESCE(gone.cards, 0)
+                THEN issued - COALESCE(uses.n, 0) - COALESCE(gone.cards, 0) ELSE 0 END AS remaining,
+           CASE WHEN currency = %s THEN 1 ELSE 0 END AS ours,
+           CASE WHEN disabled_at IS NOT NULL THEN 'disabled' WHEN expires_at <= %s THEN 'expired'
+                WHEN expires_at <= %s THEN 'soon' ELSE 'usable' END AS kind,
+           CASE {months} ELSE {later} END AS month
+    FROM (SELECT *, CASE WHEN disabled_at < expires_at THEN disabled_at ELSE expires_at END AS ends FROM cards_batch) b
+    LEFT JOIN (SELECT batch_id, SUM(used) AS n FROM cards_usecount GROUP BY batch_id) uses ON uses.batch_id = b.id
+    LEFT JOIN cards_disabledcount gone ON gone.batch_id = b.id
+    WHERE status <> %s{scope}
+) each_batch
+GROUP BY product_type, line_id, ours, month, kind
+"""
+
+
+def stock(now: datetime, scope: Scope = EVERYTHING) -> Stock:
     """How many cards there are, what became of them, and what the usable ones are worth, by month of expiry."""
-    found = Stock(Tally(), defaultdict(Tally), defaultdict(Decimal), defaultdict(int), defaultdict(int))
-    used = dict(UseCount.objects.order_by().values_list("batch").annotate(n=Sum("used")))
-    dead = dict(DisabledCount.objects.values_list("batch", "cards"))
-    months: dict[datetime, date] = {}
-    zone, soon = timezone.get_default_timezone(), now + timedelta(days=30)
-    rows = (
-        Batch.objects.exclude(status=BatchStatus.CANCELLED)
-        .order_by()
-        .values_list(
-            *("pk", "product_type", "line", "issued", "replaced", "reference_price"),
-            *("currency", "expires_at", "disabled_at", "created_at"),
-        )
+    months = months_around(timezone.localtime(now, timezone.get_default_timezone()).date())
+    found = Stock(
+        total=Tally(),
+        groups=defaultdict(Tally),
+        value_by_month=defaultdict(Decimal),
+        cards_by_month=defaultdict(int),
+        issued_by_month=_issued(scope, months),
+        ended_by_month=defaultdict(int),
     )
-    for pk, product_type, line, made, replaced, price, currency, expires_at, disabled_at, created_at in rows.iterator():
-        # A replaced card is void, and its replacement stands for it: the two count once.
-        issued, taken, disabled = made - replaced, used.get(pk, 0), dead.get(pk, 0) - replaced
-        left = max(issued - taken - disabled, 0)
-        usable = left if disabled_at is None and expires_at > now else 0
-        ours = currency == settings.CURRENCY
-        value = price * usable if ours else Decimal(0)
-        found.others += bool(usable and not ours)
-        found.issued_by_month[created_at.astimezone(zone).date().replace(day=1)] += issued
+    for product_type, line, ours, month, kind, issued, used, dead, left, value, batches in _stock_rows(
+        now, scope, months
+    ):
+        usable, ended = (left, 0) if kind in ("usable", "soon") else (0, left)
+        worth = round(value, 2) if usable and ours else Decimal(0)
+        found.others += batches if usable and not ours else 0
+        found.ended_by_month[months[month]] += ended
         if usable:
-            month = months.get(expires_at) or (expires_at - timedelta(seconds=1)).astimezone(zone).date().replace(day=1)
-            months[expires_at] = month
-            found.value_by_month[month] += value
-            found.cards_by_month[month] += usable
-        tally = found.groups[product_type, line]
-        tally.issued += issued
-        tally.used += taken
-        tally.usable += usable
-        tally.disabled += disabled + (left if disabled_at else 0)
-        tally.expired += left if not disabled_at and expires_at <= now else 0
-        tally.expiring += usable if expires_at <= soon else 0
-        tally.value += value
+            found.value_by_month[months[month]] += worth
+            found.cards_by_month[months[month]] += usable
+        found.groups[product_type, line].add(
+            Tally(
+                issued=issued,
+                used=used,
+                usable=usable,
+                disabled=dead + (left if kind == "disabled" else 0),
+                expired=left if kind == "expired" else 0,
+                expiring=left if kind == "soon" else 0,
+                value=worth,
+            )
+        )
     for tally in found.groups.values():
         found.total.add(tally)
     return found
+
+
+def _stock_rows(now: datetime, scope: Scope, months: list[date]) -> list[tuple[Any, ...]]:
+    instant = connection.ops.adapt_datetimefield_value
+    ends = [instant(start_of(month)) for month in months[1:]]
+    # A card that expires as a month begins was good until the last day of the month before.
+    cases = " ".join(f"WHEN ends <= %s THEN {number}" for number in range(len(ends)))
+    conditions = "".join(f" AND {name}{'_id' if name == 'line' else ''} = %s" for name in scope.of())
+    sql = _STOCK.format(months=cases, later=len(ends), scope=conditions)
+    moments = [instant(now), instant(now + timedelta(days=30))]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [settings.CURRENCY, *moments, *ends, BatchStatus.CANCELLED.value, *scope.of().values()])
+        return [(*row[:5], *map(int, row[5:9]), Decimal(row[9]), int(row[10])) for row in cursor.fetchall()]
+
+
+def _issued(scope: Scope, months: list[date]) -> dict[date, int]:
+    begun = Case(
+        *(When(created_at__lt=start_of(month), then=number) for number, month in enumerate(months[1:])),
+        default=len(months) - 1,
+    )
+    batches = Batch.objects.filter(**scope.of()).exclude(status=BatchStatus.CANCELLED).order_by()
+    rows = batches.annotate(month=begun).values_list("month").annotate(n=Sum(F("issued") - F("replaced")))
+    return {months[month]: n for month, n in rows}
 
 
 # --- Pick-ups over time -----------------------------------------------------------------------------------------------
@@ -137,16 +210,26 @@ def summarise() -> int:
     return len(UseDay.objects.bulk_create(rows, ignore_conflicts=True))
 
 
-def used_by_day(since: date) -> list[tuple[date, str, int]]:
-    """(day, product type, pick-ups) since that day: whole days from their sums, the others from the usage log."""
-    summed = UseDay.objects.filter(day__gte=since).order_by().values_list("day", "product_type").annotate(n=Sum("used"))
+def used_by_day(since: date, scope: Scope = EVERYTHING) -> dict[date, int]:
+    """Pick-ups by day since that day: whole days from their sums, the others from the usage log."""
+    summed = UseDay.objects.filter(day__gte=since, **scope.of()).order_by().values_list("day").annotate(n=Sum("used"))
+    days: dict[date, int] = defaultdict(int, summed)
     start = max(_next_day() or since, since)
-    live = ((day, kind, n) for day, kind, _line, n in _counted(start, today() + timedelta(days=1)))
-    return [*summed, *live]
+    for day, kind, line, n in _counted(start, today() + timedelta(days=1)):
+        if (scope.product_type or kind, scope.line or line) == (kind, line):
+            days[day] += n
+    return days
 
 
-def by_month(counted: Iterable[tuple[date, str, int]]) -> dict[date, int]:
+def returned_by_month(since: date, scope: Scope = EVERYTHING) -> dict[date, int]:
+    """Cards given back since that day, by month: they can be picked up again, though their pick-ups stay counted."""
+    deeds = AuditEvent.objects.filter(action=AuditAction.RETURN_CARD, at__gte=start_of(since), **scope.of("batch__"))
+    month = TruncMonth("at", output_field=DateField(), tzinfo=timezone.get_default_timezone())
+    return dict(deeds.order_by().values_list(month).annotate(n=Count("pk")))
+
+
+def by_month(counted: dict[date, int]) -> dict[date, int]:
     months: dict[date, int] = defaultdict(int)
-    for day, _kind, n in counted:
+    for day, n in counted.items():
         months[day.replace(day=1)] += n
     return months

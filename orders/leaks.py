@@ -41,16 +41,17 @@ class Hoarder:
     last_at: datetime
 
 
-def wrong_codes(since: datetime) -> Any:
+def wrong_codes(since: datetime, address: str | None = None) -> Any:
     newest = RefusedTry.objects.order_by("-pk").values_list("pk", flat=True)
     oldest = newest[LATEST_TRIES - 1 : LATEST_TRIES].first() or 0
     tries = RefusedTry.objects.filter(pk__gte=oldest, hour__gte=since, outcome=TryOutcome.UNKNOWN)
-    return tries.order_by()
+    return tries.filter(**({"address": address} if address else {})).order_by()
 
 
-def tried_by_member(since: datetime, at_least: int = 1) -> list[Guesser]:
+def tried_by_member(since: datetime, at_least: int = 1, address: str | None = None) -> list[Guesser]:
+    """Most tries first; from one address only, if it is given."""
     rows = list(
-        wrong_codes(since)
+        wrong_codes(since, address)
         .values("member")
         .annotate(n=Sum("tries"), last=Max("last_at"))
         .filter(n__gte=at_least)
@@ -74,8 +75,13 @@ def tried_by_member(since: datetime, at_least: int = 1) -> list[Guesser]:
     ]
 
 
-def tried_by_address(since: datetime, at_least: int = 1) -> list[Guesser]:
-    rows = wrong_codes(since).exclude(address=None).values("address").annotate(n=Sum("tries"), last=Max("last_at"))
+def tried_by_address(since: datetime, at_least: int = 1, address: str | None = None) -> list[Guesser]:
+    rows = (
+        wrong_codes(since, address)
+        .exclude(address=None)
+        .values("address")
+        .annotate(n=Sum("tries"), last=Max("last_at"))
+    )
     found = list(rows.filter(n__gte=at_least).order_by("-n")[:SHOWN])
     theirs = wrong_codes(since).filter(address__in=[row["address"] for row in found])
     pairs = list(theirs.values_list("address", "member").annotate(n=Sum("tries")).order_by("-n")[: 3 * SHOWN])
@@ -105,9 +111,10 @@ def many_of_one_batch(since: datetime) -> list[Hoarder]:
     return [Hoarder(people[row["member"]], batches[row["batch"]], row["n"], row["last"]) for row in rows]
 
 
-def dead_cards_tried(since: datetime) -> list[RefusedTry]:
+def dead_cards_tried(since: datetime, address: str | None = None) -> list[RefusedTry]:
     """Real cards that were tried though disabled, expired or used by somebody else, latest first."""
     tries = RefusedTry.objects.filter(hour__gte=since).exclude(outcome=TryOutcome.UNKNOWN)
+    tries = tries.filter(address=address) if address else tries
     related = tries.select_related("member", "card", "batch").defer(
         "card__sealed", "card__lookup", "batch__wrapped_key"
     )

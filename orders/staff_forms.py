@@ -12,6 +12,9 @@ from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.stepup import StepUpForm
+from cards.choices import ProductType
+from cards.models import Line
+from cards.statistics import Scope
 
 from .choices import ServiceState
 
@@ -25,6 +28,18 @@ def search_field(says: Any) -> forms.CharField:
         max_length=100,
         widget=forms.TextInput(attrs={"type": "search", "placeholder": says}),
     )
+
+
+class ScopeFilter(forms.Form):
+    """What the dashboard speaks of; a field that makes no sense narrows nothing."""
+
+    type = forms.ChoiceField(label=_("Business type"), required=False, choices=[("", _("All")), *ProductType.choices])
+    line = forms.ModelChoiceField(Line.objects.all(), label=_("Line"), required=False, empty_label=_("All"))
+
+    def scope(self) -> Scope:
+        self.is_valid()
+        line = self.cleaned_data.get("line")
+        return Scope(self.cleaned_data.get("type", ""), line and line.pk)
 
 
 class MemberFilter(forms.Form):

@@ -54,7 +54,7 @@ def test_columns_are_the_seeds(client: Client) -> None:
             "Cloud server",
             "云服务器-香港",
             "¥1,000.00",
-            "1/3",
+            "1/3 33%",
             "2099-07-28",
             "Normal",
             "Details Download Disable",

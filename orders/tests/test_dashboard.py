@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,11 +13,13 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tests.factories import UserFactory
 from cards import actions, codes, replacement, statistics
+from cards.choices import ProductType
 from cards.models import Batch, Card, CardUse, DisabledCount, RefusedTry, UseDay
+from cards.statistics import Scope
 from cards.tests.factories import make_batch
 from cards.tests.staff import client_of, staff_with, text_of, use
 from orders import leaks, redemption
-from orders.dashboard import months_from, opening, overview, share
+from orders.dashboard import opening, overview, share
 from orders.exceptions import RedemptionRefused
 from orders.models import Order
 from orders.tests.cast import place_order, put_into
@@ -104,7 +106,7 @@ def test_days_are_summed_once_and_today_is_counted_live() -> None:
     expected = {today: 1, today - timedelta(days=2): 1, today - timedelta(days=3): 1}
 
     def counted() -> dict[object, int]:
-        return {day: n for day, _kind, n in statistics.used_by_day(today - timedelta(days=10))}
+        return dict(statistics.used_by_day(today - timedelta(days=10)))
 
     assert counted() == expected
     assert statistics.summarise() == 2
@@ -113,7 +115,63 @@ def test_days_are_summed_once_and_today_is_counted_live() -> None:
     assert UseDay.objects.count() == 2
     use(batch, 2, member, "BBBBB-BBBBB")
     assert counted() == expected | {today: 2}
-    assert {day: n for day, _kind, n in statistics.used_by_day(today)} == {today: 2}
+    assert statistics.used_by_day(today) == {today: 2}
+
+
+def test_months_gone_by_are_reckoned_backwards() -> None:
+    """A batch of ten made two months ago and one of five that expired last month; one pick-up of two was returned."""
+    batch, _codes = make_batch(quantity=10)
+    gone, _codes = make_batch(quantity=5, line=batch.line)
+    today = statistics.today()
+    months = statistics.months_around(today)[1:13]
+    first = statistics.start_of(months[-3]) + timedelta(days=1)
+    Batch.objects.filter(pk__in=[batch.pk, gone.pk]).update(created_at=first)
+    Batch.objects.filter(pk=gone.pk).update(expires_at=statistics.start_of(months[-1]))  # good until the last day
+    for serial in (1, 2):
+        use(batch, serial, UserFactory.create(), f"AAAAA-AAAA{serial}")
+    actions.return_card(card=batch.cards.get(serial=2), order_number="AAAAA-AAAA2", actor=None)
+    seen = overview(timezone.now())["months"]
+    assert [month.outstanding for month in seen] == [0] * 9 + [15, 10, 9]
+    assert [(month.issued, month.picked, month.returned, month.ended) for month in seen[-3:]] == [
+        (15, 0, 0, 0),
+        (0, 0, 0, 5),
+        (0, 2, 1, 0),
+    ]
+    actions.disable_batch(batch=batch, actor=None)
+    assert [month.outstanding for month in overview(timezone.now())["months"]] == [0] * 9 + [15, 10, 0]
+
+
+def test_every_figure_is_narrowed_to_a_type_and_a_line() -> None:
+    hosts, _codes = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=4, reference_price=Decimal("10.00"))
+    make_batch(line=hosts.line, quantity=3)
+    make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=2)
+    member = UserFactory.create()
+    use(hosts, 1, member, "AAAAA-AAAAA")
+    use(hosts, 2, member, "BBBBB-BBBBB")
+    move_use("BBBBB-BBBBB", 3)
+    statistics.summarise()
+    today = statistics.today()
+    for scope, usable, picked in (
+        (Scope(), 7, 3),
+        (Scope("virtual_host"), 4, 3),
+        (Scope("virtual_host", hosts.line_id), 2, 3),
+        (Scope(line=hosts.line_id), 5, 3),
+        (Scope("bare_metal"), 0, 0),
+    ):
+        figures = overview(timezone.now(), scope)
+        assert figures["stock"].total.usable == usable, scope
+        assert sum(month.picked for month in figures["months"]) == picked, scope
+        assert sum(n for _day, n in figures["days"]) == picked, scope
+        assert sum(n for _label, n, _value in figures["expiry"]) == usable, scope
+        assert figures["months"][-1].outstanding == usable, scope
+        assert sum(statistics.used_by_day(today - timedelta(days=9), scope).values()) == picked, scope
+    client = superuser()
+    page = text_of(client.get(f"{DASHBOARD}?type=virtual_host&line={hosts.line_id}"))
+    assert "Still owed ¥20.00 Cards that can be picked up 2" in page
+    assert hosts.number in page
+    assert page.count("¥20.00") == 3, "the figure, the month of expiry and the row of the group"
+    assert "Still owed ¥0.00" in text_of(client.get(f"{DASHBOARD}?type=bare_metal"))
+    assert client.get(f"{DASHBOARD}?type=nonsense&line=x").status_code == 200
 
 
 def test_how_long_it_takes_to_open() -> None:
@@ -130,7 +188,10 @@ def test_how_long_it_takes_to_open() -> None:
 
 
 def test_months() -> None:
-    assert [f"{month:%y-%m}" for month in months_from(statistics.date(2026, 11, 1), 3)] == ["26-11", "26-12", "27-01"]
+    months = statistics.months_from(date(2026, 11, 1), 3)
+    assert [f"{month:%y-%m}" for month in months] == ["26-11", "26-12", "27-01"]
+    around = statistics.months_around(date(2026, 11, 28))
+    assert (around[0], around[12], around[-1]) == (date(2025, 11, 1), date(2026, 11, 1), date(2027, 12, 1))
 
 
 def test_the_page_says_the_figures_and_draws_them() -> None:
@@ -162,7 +223,7 @@ def test_the_number_of_queries_does_not_grow(django_assert_max_num_queries: obje
         make_batch(line=batch.line)
     with pytest.raises(RedemptionRefused):
         redemption.preview(code=codes.make(1)[0], member=member)
-    for path, most in ((DASHBOARD, 20), (LEAKS, 14)):
+    for path, most in ((DASHBOARD, 21), (LEAKS, 14)):
         client.get(path)
         with django_assert_max_num_queries(most):  # type: ignore[operator]
             assert client.get(path).status_code == 200
@@ -227,6 +288,40 @@ def test_many_cards_of_one_batch_by_one_member() -> None:
     assert f"mallory {batch.number} 5" in text_of(response)
     assert "bob" not in text_of(response)
     assert reverse("staff:batch-disable", args=[batch.pk]) in response.text
+
+
+def test_what_came_from_one_address() -> None:
+    batch, found = make_batch()
+    actions.disable_card(card=batch.cards.get(serial=2), actor=None)
+    mallory, bob = UserFactory.create(username="mallory"), UserFactory.create(username="bob")
+    for member, address in ((mallory, "2001:db8::7"), (bob, "192.0.2.7")):
+        guess(member, 1, address)
+        with pytest.raises(RedemptionRefused):
+            redemption.preview(code=found[1], member=member, address=address)
+    client = superuser()
+    assert "mallory" not in text_of(client.get(f"{LEAKS}?address=2001:db8::8"))
+    response = client.get(f"{LEAKS}?address=2001:DB8:0::7")
+    page = text_of(response)
+    assert "Only what came from 2001:db8::7." in page
+    assert "mallory 1" in page
+    assert "bob" not in page
+    assert page.count("2001:db8::7") == 3, "what is shown, the disabled card, the address"
+    assert "bob" in text_of(client.get(f"{LEAKS}?address=nonsense")), "what makes no sense narrows nothing"
+
+
+def test_each_finding_of_the_dashboard_leads_to_what_can_be_done() -> None:
+    make_batch()
+    mallory = UserFactory.create(username="mallory")
+    guess(mallory, 1)
+    theirs, disable = (reverse(f"staff-orders:{name}", args=[mallory.pk]) for name in ("member", "member-disable"))
+    page = superuser().get(DASHBOARD).text
+    for address in (theirs, disable, f"{LEAKS}?address=192.0.2.7", f"{reverse('staff:batch-list')}"):
+        assert f'href="{address}"' in page
+    narrowed = superuser().get(f"{DASHBOARD}?type=cloud_server").text
+    assert f'href="{reverse("staff:batch-list")}?type=cloud_server"' in narrowed
+    page = client_of(staff_with("view_batch")).get(DASHBOARD).text
+    assert "mallory" in page
+    assert not [address for address in (theirs, disable, LEAKS) if f'href="{address}' in page]
 
 
 def test_a_disabled_card_tried_is_reported_with_what_to_do() -> None:
