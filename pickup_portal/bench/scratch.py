@@ -61,7 +61,9 @@ def scratch_image(line: Line) -> Image:
 
 
 def scratch_batch(quantity: int, *, made: bool, product_type: str = ProductType.VIRTUAL_HOST) -> Batch:
-    """A batch on a line of its own; `made` here and now, or left to a worker, who is called."""
+    """A batch on a line of its own; `made` here and now, or left to a worker, who is called. Raises CannotMeasure."""
+    if quantity > settings.BATCH_MAX_QUANTITY:
+        raise CannotMeasure(f"A batch may have {settings.BATCH_MAX_QUANTITY:,} cards; BATCH_MAX_QUANTITY allows more.")
     line, _made = Line.objects.update_or_create(
         name=BENCH_LINE,
         defaults={"provider": demo.PROVIDER, "offers_virtual_host": True, "offers_cloud_server": True, "active": True},

@@ -171,3 +171,10 @@ def test_the_scratch_batch_is_made_by_the_portals_own_action(monkeypatch: pytest
     monkeypatch.setattr(actions, "create_batch", lambda **options: made.append(options) or real(**options))
     run("bench", "redeem", "-n", 1, CONSENT)
     assert [options["quantity"] for options in made] == [4]
+
+
+def test_more_cards_than_a_batch_may_have_are_refused_in_words(settings: Settings) -> None:
+    settings.BATCH_MAX_QUANTITY = 20
+    with pytest.raises(scratch.CannotMeasure, match="20 cards; BATCH_MAX_QUANTITY allows more"):
+        scratch.scratch_batch(21, made=False)
+    assert not Batch.objects.exists()
