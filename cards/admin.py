@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest
 
 from accounts.admin import ReadOnlyAdmin
 
 from .models import AuditEvent, Batch, Card, CardUse, Image, Line, OperatingSystem, ServerModel
+from .views.access import SEE_LAST4
 
 
 @admin.register(Line)
@@ -45,7 +49,12 @@ class BatchAdmin(ReadOnlyAdmin):
 class CardAdmin(ReadOnlyAdmin):
     list_display = ["id", "batch", "serial", "last4", "status", "used_at"]
     list_select_related = ["batch"]
-    exclude = ["lookup", "sealed"]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return [name for name in self.list_display if name != "last4" or request.user.has_perm(SEE_LAST4)]
+
+    def get_exclude(self, request: HttpRequest, obj: Card | None = None) -> list[str]:
+        return ["lookup", "sealed", *([] if request.user.has_perm(SEE_LAST4) else ["last4"])]
 
 
 @admin.register(CardUse)

@@ -30,11 +30,12 @@ class Found:
 
 
 @sensitive_variables("text")
-def find_cards(text: str) -> Found:
+def find_cards(text: str, *, by_last4: bool = True) -> Found:
     """The cards that the text may speak of, newest first, at most MOST of them."""
     text = text.strip()
     pks: list[int] = []
-    for rows in (_by_code(text), _by_serial(text), _by_last4(text), cards_of_member(text)):
+    ends = _by_last4(text) if by_last4 else None
+    for rows in (_by_code(text), _by_serial(text), ends, cards_of_member(text)):
         if rows is not None:
             pks += rows
     wanted = list(dict.fromkeys(pks))

@@ -275,11 +275,19 @@ class FindForm(forms.Form):
     """One field for whatever people have in hand. It is always posted: it may be a whole code."""
 
     q = forms.CharField(
-        label=_("Code, last four characters, batch and serial, or member"),
+        label=_("Code, batch and serial, or member"),
         max_length=200,
-        help_text=_("Such as a whole code, 3F7K, 78/5, P20261123-78/5, a user name, an e-mail address or a member ID."),
+        help_text=_("Such as a whole code, 78/5, P20261123-78/5, a user name, an e-mail address or a member ID."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autofocus": True}),
     )
+
+    def __init__(self, *args: Any, by_last4: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if by_last4:
+            self.fields["q"].label = _("Code, last four characters, batch and serial, or member")
+            self.fields["q"].help_text = _(
+                "Such as a whole code, 3F7K, 78/5, P20261123-78/5, a user name, an e-mail address or a member ID."
+            )
 
 
 class CodeListForm(ReasonForm):

@@ -252,6 +252,7 @@ class Card(models.Model):
         verbose_name_plural = _("pickup cards")
         permissions = [
             ("reveal_card", "Can see a card's code in full"),
+            ("view_last4", "Can see the last four characters of a card's code"),
             ("replace_card", "Can replace a card by a new code"),
         ]
         indexes = [models.Index(fields=["last4"], name="card_last4")]
@@ -267,7 +268,7 @@ class Card(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"…{self.last4}"
+        return f"{self.batch_id}/{self.serial}"
 
 
 class Replacement(models.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -13,11 +14,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.address import client_address
+from accounts.models import User
 from accounts.paging import KeysetPage
 from accounts.search import keys_of_members
 from cards import catalog
 from cards.list_pages import Sorting, csv_of, in_days, moment
-from cards.views.access import StaffRequest, staff_view
+from cards.views.access import StaffRequest, last4_for, staff_view
 
 from . import actions
 from .choices import IN_FLIGHT, STUCK
@@ -58,20 +60,22 @@ def order_list(request: StaffRequest) -> HttpResponse:
 @staff_view("orders.view_order")
 @require_POST
 def order_csv(request: StaffRequest) -> HttpResponseBase:
-    """The list as it is filtered; of a card its last four characters."""
+    """The list as it is filtered; of a card its last four characters, for whoever may see them."""
     columns = (
         *(_("Pickup order"), _("Member ID"), _("Business type"), _("Card name"), _("Line"), _("Pickup card")),
         *(_("State"), _("Attempts"), _("Windows surcharge"), _("Picked up at"), _("Opened at")),
     )
     orders = _filtered(OrderFilterForm(request.GET).chosen()).select_related("line")
-    return csv_of(request, orders, name="orders", columns=columns, cells=_cells, actor=request.user)
+    return csv_of(
+        request, orders, name="orders", columns=columns, cells=partial(_cells, request.user), actor=request.user
+    )
 
 
-def _cells(order: Order) -> list[object]:
+def _cells(reader: User, order: Order) -> list[object]:
     card = order.card or order.returned_card
     return [
         *(order.number, order.member.member_id, order.get_product_type_display(), order.product_name),
-        *(order.line.name, f"…{card.last4}" if card else "", order.get_state_display(), order.attempts),
+        *(order.line.name, last4_for(reader, card), order.get_state_display(), order.attempts),
         *(order.surcharge, moment(order.created_at), moment(order.opened_at)),
     ]
 
@@ -157,8 +161,9 @@ def cancel(request: StaffRequest, number: str) -> HttpResponseBase:
     says = [
         _about(order),
         _("Whatever was made for it at the provisioner is removed first; if that fails, nothing is cancelled."),
-        _("Its card, which ends in %(last4)s, can be used again by whoever holds its code.")
-        % {"last4": order.card.last4 if order.card else ""},
+        _("Its card, which ends in %(last4)s, can be used again by whoever holds its code.") % {"last4": last4}
+        if order.card and (last4 := last4_for(request.user, order.card).lstrip("…"))
+        else _("Its card can be used again by whoever holds its code."),
         _("Nothing more is opened for this order, and it cannot be restarted."),
     ]
     if order.surcharge:

@@ -17,13 +17,15 @@ READ = (
     "orders.view_service",
 )
 
+LAST4 = "cards.view_last4"
 MEMBERS = ("accounts.view_user", "accounts.view_ledgerentry")
 
 ROLES: dict[str, tuple[str, ...]] = {
     "issuer": (*READ, "cards.add_batch", "cards.cancel_batch"),
-    "distributor": (*READ, "cards.download_batch", "cards.reveal_card"),
+    "distributor": (*READ, LAST4, "cards.download_batch", "cards.reveal_card"),
     "supervisor": (
         *READ,
+        LAST4,
         *MEMBERS,
         "accounts.correct_top_up",
         "accounts.disable_member",
@@ -37,6 +39,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "operator": (
         *READ,
+        LAST4,
         *MEMBERS,
         "orders.retry_order",
         "orders.resolve_order",
@@ -63,9 +66,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         "orders.check_provisioners",
     ),
     "cashier": (*READ, *MEMBERS, "accounts.top_up"),
-    "support": (*READ, *MEMBERS),
+    "support": (*READ, LAST4, *MEMBERS),
     "auditor": (
         *READ,
+        LAST4,
         "cards.view_audit_trail",
         "cards.view_auditevent",
         "orders.view_machine",

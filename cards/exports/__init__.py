@@ -69,13 +69,14 @@ def hand_out(
     """The codes of the batch's unused cards as a file; with a `password` inside an AES-256 zip archive. A PDF of more
     cards than one file holds is a zip archive of several.
 
-    TXT and PDF hold the unused cards only, CSV and XLSX every card, all but the unused ones by their last four.
+    TXT and PDF hold the unused cards only, CSV and XLSX every card, all but the unused ones by their last four,
+    if the actor may see them.
     `serials` narrows it to a range, both ends included. Raises NotWhole, NothingToHandOut, TooManyToPrint, NoPrintFont,
     and vault.KeyUnavailable when the batch's master key is not configured.
     """
     require_whole(batch)
     vault = BatchVault.of(batch)
-    snapshot = Snapshot(batch, serials)
+    snapshot = Snapshot(batch, serials, last4=actor is None or actor.has_perm("cards.view_last4"))
     try:
         if not snapshot.codes:
             raise NothingToHandOut

@@ -40,7 +40,8 @@ class Snapshot:
     there is what the transaction has written. `codes` is the number of unused cards whose code can be opened.
     """
 
-    def __init__(self, batch: Batch, serials: tuple[int, int] | None = None) -> None:
+    def __init__(self, batch: Batch, serials: tuple[int, int] | None = None, *, last4: bool = True) -> None:
+        self._last4 = last4
         self._borrowed = connection.in_atomic_block
         self._connection = connection if self._borrowed else connection.copy()
         try:
@@ -128,7 +129,10 @@ class Snapshot:
             found = dict(
                 zip((serial for serial, _ in open_now), map(bytes.decode, vault.open_all(_cut(open_now))), strict=True)
             )
-            yield [Row(serial, status, last4, found.get(serial, "")) for serial, _sealed, status, last4 in page]
+            yield [
+                Row(serial, status, last4 if self._last4 else "", found.get(serial, ""))
+                for serial, _sealed, status, last4 in page
+            ]
 
     def _copy(self, first: int, last: int) -> memoryview:
         """A range's rows as COPY's binary form gives them: no row is made a Python object on the way."""

@@ -71,7 +71,7 @@ def _statuses() -> dict[str, str]:
 
 
 def _code(row: Row) -> str:
-    return group(row.code) if row.code else mask(row.last4)
+    return group(row.code) if row.code else mask(row.last4).rstrip()
 
 
 def _quoted(text: str) -> str:

@@ -22,7 +22,7 @@ from cards.exports import printing, snapshot, tables
 from cards.models import AuditEvent, Batch
 
 from .factories import make_batch
-from .staff import use
+from .staff import staff_with, use
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +54,19 @@ def expected(batch: Batch, codes: list[str]) -> list[list[str]]:
         ["4", codes[3], "Unused", day],
         ["5", codes[4], "Unused", day],
     ]
+
+
+def test_last_four_only_for_whoever_may_see_them(mixed: Any) -> None:
+    batch, codes = mixed
+    for permissions, ends in ((("download_batch",), ["••••", "••••"]), (("download_batch", "view_last4"), None)):
+        handout = exports.hand_out(
+            batch=batch, actor=staff_with(*permissions), reason="sold", file_format=ExportFormat.CSV
+        )
+        rows = list(csv.reader(io.StringIO(b"".join(handout).decode("utf-8-sig"))))
+        wanted = expected(batch, codes)
+        if ends:
+            wanted[2][1], wanted[3][1] = ends
+        assert rows == wanted
 
 
 def test_txt_holds_the_unused_cards_in_order_across_pages(mixed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def made() -> tuple[Batch, list[str], User]:
 
 @pytest.fixture
 def client() -> Client:
-    return client_of(staff_with("view_batch", "view_card"))
+    return client_of(staff_with("view_batch", "view_card", "view_last4"))
 
 
 def found(text: str) -> list[int]:

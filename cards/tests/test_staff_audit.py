@@ -26,7 +26,7 @@ PAGE = "/staff/audit/"
 
 @pytest.fixture
 def auditor() -> Client:
-    return client_of(staff_with("view_audit_trail"))
+    return client_of(staff_with("view_audit_trail", "view_last4"))
 
 
 @pytest.fixture

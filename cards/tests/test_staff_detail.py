@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def client() -> Client:
-    return client_of(staff_with("view_batch", "disable_batch"))
+    return client_of(staff_with("view_batch", "disable_batch", "view_last4"))
 
 
 def url(batch: Batch) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -24,7 +26,7 @@ URL = "/staff/cards/usage/"
 
 @pytest.fixture
 def client() -> Client:
-    return client_of(staff_with("view_carduse", "view_batch"))
+    return client_of(staff_with("view_carduse", "view_batch", "view_last4"))
 
 
 def test_columns_are_the_seeds(client: Client) -> None:
@@ -107,6 +109,27 @@ def test_pages_and_queries(client: Client, monkeypatch: pytest.MonkeyPatch) -> N
     assert ids_of(first) == pks[:2]
     assert ids_of(client.get(URL, {"before": pks[1]})) == pks[2:4]
     assert ids_of(client.get(URL, {"after": pks[2]})) == pks[:2]
+
+
+def test_sorted_by_time_in_both_directions(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second use was entered late: it is the oldest."""
+    monkeypatch.setattr("cards.views.usage.USES_A_PAGE", 2)
+    batch, _ = make_batch(quantity=3)
+    start = timezone.now() - timedelta(days=3)
+    for serial, day in ((1, 1), (2, 0), (3, 2)):
+        assert actions.use_card(
+            card=batch.cards.get(serial=serial),
+            member=UserFactory.create(),
+            order_number=f"R{serial}",
+            at=start + timedelta(days=day),
+        )
+    r1, r2, r3 = CardUse.objects.order_by("id").values_list("pk", flat=True)
+    first = client.get(URL, {"sort": "picked"})
+    assert ids_of(first) == [r2, r1]
+    (following,) = re.findall(r'rel="next"[^>]*href="([^"]+)"|href="([^"]+)"[^>]*rel="next"', first.text)
+    assert ids_of(client.get(URL + unescape("".join(following)))) == [r3]
+    assert ids_of(client.get(URL, {"sort": "-picked"})) == [r3, r1]
+    assert table_of(first)[0][6] == "Picked up at ↑"
 
 
 def test_empty_log_says_what_will_stand_here(client: Client) -> None:

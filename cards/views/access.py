@@ -16,6 +16,10 @@ from django_htmx.middleware import HtmxDetails
 from accounts.models import User
 from accounts.stepup import keep_out_of_reports
 
+from ..models import Card
+
+SEE_LAST4 = "cards.view_last4"
+
 
 class StaffRequest(HttpRequest):
     """A request that `staff_view` let through."""
@@ -42,3 +46,8 @@ def staff_view(permission: str) -> Callable[[Callable[..., HttpResponseBase]], C
         return guarded
 
     return decorate
+
+
+def last4_for(user: User, card: Card | None) -> str:
+    """How the lists that leave the portal name a card's code, empty for whoever may not see its last four."""
+    return f"…{card.last4}" if card and user.has_perm(SEE_LAST4) else ""

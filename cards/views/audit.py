@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -17,7 +18,7 @@ from .. import audit, chain
 from ..forms import AuditFilter, id_in
 from ..list_pages import csv_of, in_days
 from ..models import AuditCheck, AuditEvent, AuditHead, Card
-from .access import StaffRequest, staff_view
+from .access import SEE_LAST4, StaffRequest, staff_view
 
 EVENTS_A_PAGE = 50
 COLUMNS = ("id", "time", "action", "actor", "batch", "card", "address", "details", "link", "hash")  # for machines
@@ -61,7 +62,9 @@ def audit_event(request: StaffRequest, event: int) -> HttpResponseBase:
 def audit_csv(request: StaffRequest) -> HttpResponseBase:
     """What the filter shows. That it was taken is an event of its own, the last one in the file."""
     events = _narrowed(_events(), AuditFilter(request.GET).chosen())
-    return csv_of(request, events, name="audit", columns=COLUMNS, cells=_cells, actor=request.user)
+    return csv_of(
+        request, events, name="audit", columns=COLUMNS, cells=partial(_cells, request.user), actor=request.user
+    )
 
 
 def _events() -> QuerySet[AuditEvent]:
@@ -94,7 +97,7 @@ def _cards(chosen: dict[str, Any]) -> QuerySet[Card, Any]:
     return Card.objects.filter(batch=id_in(chosen.get("batch", "")) or 0, serial=chosen["serial"]).values("pk")
 
 
-def _cells(event: AuditEvent) -> tuple[object, ...]:
+def _cells(reader: User, event: AuditEvent) -> tuple[object, ...]:
     link = getattr(event, "seal", None)
     return (
         event.pk,
@@ -102,9 +105,13 @@ def _cells(event: AuditEvent) -> tuple[object, ...]:
         event.action,
         event.actor.get_username() if event.actor else "",
         event.batch.number if event.batch else "",
-        f"{event.card.serial} ({event.card.last4})" if event.card else "",
+        _card(reader, event.card) if event.card else "",
         event.address or "",
         "; ".join(f"{name}={value}" for name, value in sorted(event.detail.items())),
         link.position if link else "",
         bytes(link.seal).hex() if link else "",
     )
+
+
+def _card(reader: User, card: Card) -> str:
+    return f"{card.serial} ({card.last4})" if reader.has_perm(SEE_LAST4) else str(card.serial)

@@ -10,19 +10,20 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from .. import finding
 from ..forms import FindForm
 from ..models import Card, CardUse, Replacement
-from .access import StaffRequest, staff_view
+from .access import SEE_LAST4, StaffRequest, staff_view
 
 
 @staff_view("cards.view_card")
 @sensitive_post_parameters("q")
 @sensitive_variables("form")
 def card_find(request: StaffRequest) -> HttpResponseBase:
-    form = FindForm(request.POST or None)
+    by_last4 = request.user.has_perm(SEE_LAST4)
+    form = FindForm(request.POST or None, by_last4=by_last4)
     context: dict[str, object] = {"form": form}
     if request.method == "POST" and form.is_valid():
         text = form.cleaned_data["q"]
-        found = finding.find_cards(text)
-        form = FindForm()  # what was typed may be a code: it is not written into the page again
+        found = finding.find_cards(text, by_last4=by_last4)
+        form = FindForm(by_last4=by_last4)  # what was typed may be a code: it is not written into the page again
         alone = text.isascii() and text.isdigit() and len(text) < 10
         context = {"form": form, "found": found, "rows": rows_of(found.cards), "number_alone": alone}
     return render(request, "staff/card_find.html", context)

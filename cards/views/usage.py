@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -11,14 +12,16 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from accounts.models import User
 from accounts.paging import KeysetPage
 from accounts.search import keys_of_members
 
 from ..forms import UsageFilter, id_in
 from ..list_pages import Sorting, csv_of, in_days, moment
 from ..models import CardUse
-from .access import StaffRequest, staff_view
+from .access import StaffRequest, last4_for, staff_view
 
+SORTS = {"id": "pk", "picked": "used_at"}  # the columns that have an index for it
 USES_A_PAGE = 20
 
 
@@ -26,8 +29,10 @@ USES_A_PAGE = 20
 def usage_log(request: StaffRequest) -> HttpResponseBase:
     form = UsageFilter(request.GET)
     chosen = form.chosen()
-    sorting = Sorting(request, {"id": "pk"})
-    page: KeysetPage[Any] = KeysetPage(_filtered(chosen), request, size=USES_A_PAGE, ascending=sorting.ascending)
+    sorting = Sorting(request, SORTS)
+    page: KeysetPage[Any] = KeysetPage(
+        _filtered(chosen), request, size=USES_A_PAGE, column=sorting.column, ascending=sorting.ascending
+    )
     context = {
         "form": form,
         "page": page,
@@ -42,18 +47,20 @@ def usage_log(request: StaffRequest) -> HttpResponseBase:
 @staff_view("cards.view_carduse")
 @require_POST
 def usage_csv(request: StaffRequest) -> HttpResponseBase:
-    """The log as it is filtered; of a card its last four characters."""
+    """The log as it is filtered; of a card its last four characters, for whoever may see them."""
     columns = (
         *(_("ID"), _("Batch"), _("Card"), _("Member ID"), _("Type"), _("Card name"), _("Picked up at")),
         *(_("Returned"), _("Pickup order")),
     )
     uses = _filtered(UsageFilter(request.GET).chosen())
-    return csv_of(request, uses, name="usage", columns=columns, cells=_cells, actor=request.user)
+    cells = partial(_cells, request.user)
+    return csv_of(request, uses, name="usage", columns=columns, cells=cells, actor=request.user)
 
 
-def _cells(use: CardUse) -> list[object]:
+def _cells(reader: User, use: CardUse) -> list[object]:
     return [
-        *(use.pk, use.batch.number, f"…{use.card.last4}", use.member.member_id, use.batch.get_product_type_display()),
+        *(use.pk, use.batch.number, last4_for(reader, use.card), use.member.member_id),
+        use.batch.get_product_type_display(),
         *(use.batch.name, moment(use.used_at), moment(use.returned_at), use.order_number),
     ]
 

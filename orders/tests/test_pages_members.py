@@ -30,7 +30,7 @@ from .cast import alice, bob, client_of, place_order, put_into
 __all__ = ["alice", "bob"]
 pytestmark = pytest.mark.django_db
 LIST = "/staff/members/"
-SEES = ("view_user", "view_ledgerentry", "view_order", "view_service", "view_carduse", "view_batch")
+SEES = ("view_user", "view_ledgerentry", "view_order", "view_service", "view_carduse", "view_batch", "view_last4")
 
 
 def staff_with(*permissions: str) -> User:

@@ -35,7 +35,7 @@ def staff_with(*permissions: str) -> User:
 @pytest.fixture
 def carol(db: None) -> User:
     """Staff who may look, restart and return."""
-    return staff_with("view_order", "retry_order", "return_card")
+    return staff_with("view_order", "retry_order", "return_card", "view_last4")
 
 
 @pytest.fixture

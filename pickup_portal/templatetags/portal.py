@@ -11,11 +11,13 @@ from django import template
 from django.conf import settings
 from django.core.paginator import Page
 from django.forms import BaseForm, BoundField
+from django.template.context import Context
 from django.template.exceptions import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from accounts import browsers
 from cards.choices import BatchShown, CardStatus, ListOutcome
@@ -161,6 +163,18 @@ def money(amount: Decimal | int | None, currency: str = "") -> SafeString | str:
 def card_code(last4: str) -> SafeString:
     """A card's code as lists show it: all but the last four characters hidden."""
     return format_html('<span class="code"><span class="code-hidden" aria-hidden="true">••••• </span>{}</span>', last4)
+
+
+@register.simple_tag(takes_context=True)
+def staff_card_code(context: Context, last4: str) -> SafeString:
+    """The same on a staff page, the last four only for readers who may see them."""
+    if context["perms"]["cards"]["view_last4"]:
+        return card_code(last4)
+    return format_html(
+        '<span class="code"><span class="code-hidden" aria-hidden="true">•••••</span>'
+        '<span class="visually-hidden">{}</span></span>',
+        _("hidden"),
+    )
 
 
 @register.simple_tag
