@@ -141,6 +141,12 @@
     sum.querySelector("[data-agreed]").value = choice.dataset.amount;
   }
 
+  // The way back from the order leads to the empty field: a browser would have to post the code a second time to show
+  // the offer again, and says so with a page of errors.
+  function forgetPost(event) {
+    if (event.target.matches("form.offer") && !event.defaultPrevented) history.replaceState(null, "", location.href);
+  }
+
   fillFromFragment();
   sumUp();
   document.addEventListener("change", sumUp);
@@ -149,4 +155,5 @@
   document.addEventListener("input", onInput);
   document.addEventListener("beforeinput", onBeforeInput);
   document.addEventListener("submit", onSubmit);
+  document.addEventListener("submit", forgetPost);
 })();

@@ -8,7 +8,10 @@ import pytest
 
 from accounts.tests.factories import PASSWORD, UserFactory
 from cards import codes
+from cards.choices import ProductType
 from cards.models import CodeForm
+from cards.tests.factories import make_batch
+from orders.models import Order
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -156,3 +159,23 @@ def test_an_imported_code_is_no_slip(page: Page, live_server: Any) -> None:
     assert "We do not know this code" in said(page)
     page.fill("[name=code]", "12U45678901234567")
     assert "Group 1" in said(page)
+
+
+def test_a_double_click_is_one_order_and_the_way_back_from_it_leads_to_the_field(field: Page) -> None:
+    """Without the offer's own care the browser shows a page of errors: it would have to post the code again."""
+    _batch, (code,) = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=1)
+    field.fill("[name=code]", code)
+    field.press("[name=code]", "Enter")
+    field.wait_for_selector("#sum")
+    field.dblclick(".offer-actions button")
+    field.wait_for_url("**/orders/*/")
+    order = field.url
+    field.go_back()
+    field.wait_for_url("**/cards/redeem/")
+    assert field.input_value("[name=code]") == ""
+    assert code not in field.content()
+    field.fill("[name=code]", code)
+    field.press("[name=code]", "Enter")
+    field.wait_for_url(order)
+    assert field.locator("[role=status], .alert").first.is_visible()
+    assert Order.objects.count() == 1
