@@ -11,6 +11,7 @@ from typing import Any
 from allauth.mfa.webauthn import forms as passkeys
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
 
 class CredentialField(forms.JSONField):
@@ -24,7 +25,18 @@ class CredentialField(forms.JSONField):
 
 
 class AddPasskeyForm(passkeys.AddWebAuthnForm):  # type: ignore[misc]
+    """As allauth's, with the labels in our words: its own are not all translated."""
+
     credential = CredentialField()
+    passwordless = forms.BooleanField(
+        label=_("Sign in with it alone, without a password"),
+        required=False,
+        help_text=_("Your device then asks for your fingerprint, your face or its PIN each time."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].label = _("Name of the passkey")
 
 
 class SecondFactorPasskeyForm(passkeys.AuthenticateWebAuthnForm):  # type: ignore[misc]

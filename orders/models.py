@@ -27,6 +27,7 @@ from .choices import (
     ServiceState,
 )
 from .inventory import Machine
+from .wishes import shown_domain
 
 __all__ = ["DomainChange", "Machine", "Notice", "Order", "OrderEvent", "ProvisioningAttempt", "Service"]
 
@@ -123,6 +124,10 @@ class Order(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    @property
+    def shown_domain(self) -> str:
+        return shown_domain(self.domain)
 
 
 class OrderEvent(models.Model):

@@ -71,7 +71,7 @@ def service_domain(request: MemberRequest, number: str) -> HttpResponse:
     order = service.order
     if not order.domain:
         raise Http404
-    own = order.domain if order.domain != order.hostname else ""
+    own = order.shown_domain if order.domain != order.hostname else ""
     form = DomainForm(request.POST or None, initial={"domain": own})
     if request.method == "POST" and form.is_valid():
         try:

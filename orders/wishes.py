@@ -88,6 +88,14 @@ def checked_domain(text: str) -> str:
     return ascii_form
 
 
+def shown_domain(ascii_form: str) -> str:
+    """A domain as people write it: xn--fiq228c.com is 中文.com."""
+    try:
+        return idna.decode(ascii_form)
+    except (idna.IDNAError, UnicodeError):
+        return ascii_form
+
+
 def _is_ours(name: str) -> bool:
     return f".{name}".endswith(f".{settings.HOSTING_DOMAIN}")
 

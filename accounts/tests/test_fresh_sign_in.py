@@ -73,3 +73,11 @@ def test_another_address_needs_a_proof(client: Client, member: User) -> None:
     assert [each.email for each in EmailAddress.objects.filter(user=member)] == ["li@example.com"]
     client.post("/accounts/reauthenticate/", {"password": PASSWORD, "next": "/accounts/email/"})
     assert EmailAddress.objects.filter(user=member).count() == 2
+
+
+def test_a_passkeys_form_speaks_chinese(client: Client) -> None:
+    client.cookies["django_language"] = "zh-hans"
+    page = client.get(GUARDED[0]).content.decode()
+    assert "密钥名称" in page
+    assert "仅凭此密钥登录，无需密码" in page
+    assert ">Name" not in page

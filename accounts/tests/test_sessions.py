@@ -24,6 +24,7 @@ def test_sign_out_elsewhere() -> None:
     for text in ("Firefox here", "Phone there", "127.0.0.1", "this one"):
         assert text in page
     assert "Somebody else" not in page
+    assert page.index("Phone there") < page.index("Firefox here")  # the newest stands first
     assert here.post("/accounts/sessions/").status_code == 302
     assert here.get("/orders/").status_code == 200
     assert there.get("/orders/").status_code == 302

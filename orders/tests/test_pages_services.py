@@ -135,6 +135,14 @@ def test_a_new_domain_is_brought_to_the_provider(client: Client, site: Order, pl
     assert domains.due_ids(9) == []
 
 
+def test_a_domain_stands_as_people_write_it(client: Client, site: Order, alice: User) -> None:
+    domain_actions.change_domain(order=site, domain="提货.example.com", actor=alice)
+    for page in ("/services/", f"/services/{site.number}/", f"/orders/{site.number}/"):
+        assert "提货.example.com" in client.get(page).content.decode()
+    assert 'title="xn--o0u333g.example.com"' in client.get(f"/services/{site.number}/").content.decode()
+    assert 'value="提货.example.com"' in client.get(f"/services/{site.number}/domain/").content.decode()
+
+
 def test_and_back_to_our_own_address(client: Client, site: Order, plane: Simulator, alice: User) -> None:
     domain_actions.change_domain(order=site, domain="shop.example.com", actor=alice)
     client.post(f"/services/{site.number}/domain/", {"domain": ""})

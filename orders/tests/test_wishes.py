@@ -18,7 +18,7 @@ from orders.choices import OrderState
 from orders.exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey, DomainTaken, SeveralRefused
 from orders.models import Order
 from orders.provisioning.simulator import Simulator
-from orders.wishes import Wishes, checked, checked_domain, checked_password, checked_ssh_key
+from orders.wishes import Wishes, checked, checked_domain, checked_password, checked_ssh_key, shown_domain
 
 from .cast import alice, assert_nothing_spent, bob, client_of, put_into
 from .simulated import plane
@@ -116,6 +116,12 @@ def test_domains_in_one_form() -> None:
     assert checked_domain(" WWW.Example.com. ") == "www.example.com"
     assert checked_domain("提货。中国") == checked_domain("提货.中国") == "xn--o0u333g.xn--fiqs8s"
     assert checked_domain("") == ""
+    assert [shown_domain(each) for each in ("xn--o0u333g.xn--fiqs8s", "a.example", "xn--zz-.example", "")] == [
+        "提货.中国",
+        "a.example",
+        "xn--zz-.example",
+        "",
+    ]
 
 
 @pytest.mark.parametrize(
