@@ -120,3 +120,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value
+
+
+def last_download(batch: Batch) -> AuditEvent | None:
+    """Who handed out codes of the batch last. A batch has few downloads beside the many events of its cards: they are
+    found first, and the newest of them second."""
+    downloads = AuditEvent.objects.filter(action=AuditAction.DOWNLOAD, batch=batch).order_by()
+    keys = list(downloads.values_list("pk", flat=True))
+    return AuditEvent.objects.select_related("actor").get(pk=max(keys)) if keys else None

@@ -12,6 +12,13 @@
     document.cookie = "portal_time_zone=" + encodeURIComponent(zone) + "; path=/; max-age=31536000; SameSite=Lax" + secure;
   }
 
+  // A form that a file answers: the page stays, so it says what happens.
+  function say(event) {
+    var form = event.target;
+    if (!form.matches("form[data-says]") || event.defaultPrevented) return;
+    form.querySelector("[role=status].form-says").textContent = form.dataset.says;
+  }
+
   // A form that may be sent only once: the second click finds its buttons resting.
   function onSubmit(event) {
     var form = event.target;
@@ -79,6 +86,7 @@
 
   tellTimeZone();
   document.addEventListener("submit", onSubmit);
+  document.addEventListener("submit", say);
   document.addEventListener("click", onClick);
   document.addEventListener("keydown", onKey);
   window.addEventListener("pageshow", onPageShow);

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import template
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import User
+
 register = template.Library()
+
+PEOPLE = ("member", "asked_by")  # details that are the key of an account
 
 # What the details of events are called.
 NAMES: dict[str, Any] = {
     "reason": _("Reason"),
     "note": _("Note"),
     "order": _("Pickup order"),
-    "member": _("Member"),
+    "member": _("Member ID"),
     "serial": _("Serial"),
     "new_serial": _("New serial"),
     "cards": _("Cards"),
@@ -31,7 +36,7 @@ NAMES: dict[str, Any] = {
     "layout": _("Layout"),
     "archive": _("In an archive"),
     "serials": _("Serials"),
-    "asked_by": _("Asked for by (ID)"),
+    "asked_by": _("Asked for by"),
     "code_bits": _("Bits of a code"),
     "amount": _("Amount"),
     "balance": _("Balance"),
@@ -63,10 +68,18 @@ WORDS: dict[str, Any] = {
 
 
 @register.filter
-def audit_details(detail: dict[str, Any]) -> list[tuple[str, str]]:
-    """[(name, value)] of what an event says, what is empty left out."""
+def audit_details(detail: dict[str, Any], people: Mapping[int, User]) -> list[tuple[str, str]]:
+    """[(name, value)] of what an event says, what is empty left out; `people` are those whose keys stand in it."""
     said = [(name, value) for name, value in detail.items() if value not in ("", None) and value is not False]
-    return [(str(NAMES.get(name, name)), _text(name, value)) for name, value in said]
+    return [
+        (str(NAMES.get(name, name)), _person(value, people) if name in PEOPLE else _text(name, value))
+        for name, value in said
+    ]
+
+
+def _person(key: Any, people: Mapping[int, User]) -> str:
+    person = people.get(key)
+    return f"{person.member_id} ({person.get_username()})" if person else str(key)
 
 
 def _text(name: str, value: Any) -> str:

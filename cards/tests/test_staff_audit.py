@@ -193,3 +193,12 @@ def test_numbers_and_plain_texts_stay() -> None:
 def test_only_who_may_read_the_trail(client: Client, path: str) -> None:
     assert client.get(path).status_code == 302
     assert client_of(staff_with("view_batch", "disable_batch")).get(path).status_code == 403
+
+
+def test_people_in_the_details_are_named_as_the_company_knows_them(auditor: Client) -> None:
+    member = UserFactory.create(username="lilei", external_id="2305")
+    event = audit.record(AuditAction.TOP_UP, actor=None, member=member.pk, amount="5.00")
+    gone = audit.record(AuditAction.TOP_UP, actor=None, member=987654321)
+    assert "Member ID 2305 (lilei)" in text_of(auditor.get(PAGE))
+    assert "Member ID 2305 (lilei)" in text_of(auditor.get(reverse("staff:audit-event", args=[event.pk])))
+    assert "Member ID 987654321" in text_of(auditor.get(reverse("staff:audit-event", args=[gone.pk])))

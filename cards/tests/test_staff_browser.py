@@ -13,7 +13,7 @@ from cards import generation
 from cards.choices import AuditAction
 from cards.models import AuditEvent, Batch
 
-from .factories import LineFactory, ServerModelFactory, codes_of
+from .factories import LineFactory, ServerModelFactory, codes_of, make_batch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -69,6 +69,7 @@ def test_from_the_form_to_the_codes(staff_page: Page, live_server: Any, monkeypa
     page.get_by_label("Your password").fill(PASSWORD)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download").click()
+    expect(page.get_by_role("status").filter(has_text="The file is on its way")).to_be_visible()
     batch.refresh_from_db()
     assert download.value.suggested_filename == f"{batch.number}.txt"
     lines = download.value.path().read_text().split()
@@ -76,3 +77,20 @@ def test_from_the_form_to_the_codes(staff_page: Page, live_server: Any, monkeypa
     assert all(re.fullmatch(r"([0-9A-HJKMNP-TV-Z]{5}-){4}[0-9A-HJKMNP-TV-Z]{5}", line) for line in lines)
     assert AuditEvent.objects.filter(action=AuditAction.DOWNLOAD).count() == 1
     assert [line.replace("-", "") for line in lines] == codes_of(batch)
+
+
+SEEN = "selector => [...document.querySelectorAll(selector)].filter(each => each.checkVisibility()).length"
+SCREEN_ONLY = ".side, .topbar, .page-actions, .toolbar, .row-operations, .btn, .selection, .pick input"
+
+
+def test_on_paper_the_details_are_a_page_of_their_own(staff_page: Page, live_server: Any) -> None:
+    page, (batch, _codes) = staff_page, make_batch(quantity=12, name="香港")
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{live_server.url}/staff/cards/{batch.pk}/")
+    assert page.evaluate(SEEN, SCREEN_ONLY) > 20, "the control: on the screen all this is there"
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(SEEN, SCREEN_ONLY) == 0
+    assert page.evaluate(SEEN, "main h1, main .table-cards tbody tr, main .table-cards thead") == 1 + 12 + 1
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    paper = page.pdf(format="A4", prefer_css_page_size=False)
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1

@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
-from cards import actions, generation
-from cards.models import Batch
+from cards import actions, exports, generation
+from cards.models import AuditEvent, Batch
 
 from .factories import SPECS, LineFactory, make_batch
 from .staff import client_of, ids_of, staff_with, table_of, text_of, use
@@ -169,3 +169,18 @@ class TestProgress:
     def test_fragment_opened_as_a_page_leads_to_the_batch(self, client: Client, half_made: Batch) -> None:
         response = client.get(reverse("staff:batch-progress", args=[half_made.pk]))
         assert (response.status_code, response["Location"]) == (302, url(half_made))
+
+
+def test_says_who_downloaded_last(client: Client) -> None:
+    batch, _ = make_batch(quantity=3)
+    assert "Last download Never downloaded" in text_of(client.get(url(batch)))
+    other, _ = make_batch()
+    for actor, about in (("dora", batch), ("dave", batch), ("erin", other)):
+        handout = exports.hand_out(batch=about, actor=UserFactory.create(username=actor, staff=True), reason="sold")
+        b"".join(handout)
+    event = AuditEvent.objects.get(actor__username="dave")
+    shown = text_of(client.get(url(batch)))
+    assert f"Last download {timezone.localtime(event.at):%Y-%m-%d %H:%M} · dave · 3 cards (TXT)" in shown
+    assert "All downloads" not in shown
+    page = client_of(staff_with("view_batch", "view_audit_trail")).get(url(batch)).text
+    assert f'href="{reverse("staff:audit-trail")}?batch={batch.pk}&amp;action=download"' in page

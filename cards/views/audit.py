@@ -18,6 +18,7 @@ from .. import audit, chain
 from ..forms import AuditFilter, id_in
 from ..list_pages import csv_of, in_days
 from ..models import AuditCheck, AuditEvent, AuditHead, Card
+from ..templatetags.trail import PEOPLE
 from .access import SEE_LAST4, StaffRequest, staff_view
 
 EVENTS_A_PAGE = 50
@@ -33,6 +34,7 @@ def audit_trail(request: StaffRequest) -> HttpResponseBase:
     context = {
         "form": form,
         "page": page,
+        "people": _named_in(list(page)),
         "narrowed": bool(chosen),
         "check": AuditCheck.objects.filter(pk=1).first() or AuditCheck(),
         "head": head,
@@ -49,6 +51,7 @@ def audit_event(request: StaffRequest, event: int) -> HttpResponseBase:
     link = getattr(found, "seal", None)
     context = {
         "event": found,
+        "people": _named_in([found]),
         "genuine": audit.is_genuine(found),
         "link": link,
         "seal": bytes(link.seal).hex() if link else "",
@@ -70,6 +73,12 @@ def audit_csv(request: StaffRequest) -> HttpResponseBase:
 def _events() -> QuerySet[AuditEvent]:
     related = AuditEvent.objects.select_related("actor", "batch", "card", "seal")
     return related.defer("batch__wrapped_key", "card__sealed", "card__lookup")
+
+
+def _named_in(events: list[AuditEvent]) -> dict[int, User]:
+    """The accounts whose keys stand in the events' details."""
+    said = {event.detail.get(name) for event in events for name in PEOPLE}
+    return User.objects.in_bulk([key for key in said if isinstance(key, int)])
 
 
 def _narrowed(events: QuerySet[AuditEvent], chosen: dict[str, Any]) -> QuerySet[AuditEvent]:

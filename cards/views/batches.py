@@ -18,6 +18,7 @@ from accounts.models import User
 from accounts.paging import KeysetPage
 
 from .. import catalog
+from ..audit import last_download
 from ..choices import BatchShown, BatchStatus, CardStatus
 from ..forms import BatchFilter, CardFilter, id_in
 from ..generation import pace_of
@@ -132,6 +133,7 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
         and any(card.status == CardStatus.UNUSED for card in page),
         "narrowed": bool(chosen),
         "pace": pace_of(batch),
+        "last_download": last_download(batch),
         "expired": batch.shown == BatchShown.EXPIRED,
     }
     return render(request, "staff/batch_detail.html", context)

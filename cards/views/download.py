@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from accounts.address import client_address
 
 from .. import exports
+from ..audit import last_download
 from ..choices import CardStatus
 from ..exceptions import CardError, CodeGone
 from ..exports import Handout
@@ -43,6 +44,7 @@ def batch_download(request: StaffRequest, pk: int) -> HttpResponseBase:
     context["usable"] = Card.objects.filter(
         Q(serial__lte=batch.issued), batch=batch, status=CardStatus.UNUSED, sealed__isnull=False
     ).count()
+    context["last_download"] = last_download(batch)
     context["worth"] = context["usable"] * batch.reference_price
     return render(request, "staff/batch_download.html", context, status=422 if form.errors else 200)
 

@@ -240,3 +240,26 @@ def test_each_deed_asks_for_its_permission(alice: User) -> None:
     alice.refresh_from_db()
     assert alice.is_active
     assert not LedgerEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("page", "permissions", "leads_to"),
+    [
+        ("staff-orders:member-list", ("view_user", "invite_member"), "staff-orders:member-invite"),
+        ("staff:system-list", ("view_operatingsystem", "add_operatingsystem"), "staff:system-add"),
+        ("staff-orders:machine-list", ("view_machine", "check_provisioners"), "staff-orders:provisioner-list"),
+        ("staff-orders:machine-list", ("view_machine", "add_machine"), "staff-orders:machine-add"),
+    ],
+)
+def test_an_empty_list_leads_on(
+    db: None, settings: Any, page: str, permissions: tuple[str, ...], leads_to: str
+) -> None:
+    """To whoever may go on, and to nobody else."""
+    if leads_to == "staff-orders:machine-add":
+        backend = "orders.provisioning.redfish.RedfishProvisioner"
+        settings.PROVISIONERS |= {"metal": {"BACKEND": backend, "OPTIONS": {"portal_url": "https://portal.example"}}}
+    button = f'<a class="btn btn-primary" href="{reverse(leads_to)}">'
+    shown = client_of(staff_with(*permissions)).get(reverse(page)).text
+    empty = shown[shown.index('class="empty"') :]
+    assert button in empty
+    assert "btn-primary" not in client_of(staff_with(permissions[0])).get(reverse(page)).text
