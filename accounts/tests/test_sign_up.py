@@ -79,3 +79,16 @@ def test_a_forgotten_password(settings: Any) -> None:
     assert Client().login(username="alice", password="quite-another-72")
     user.refresh_from_db()
     assert not user.check_password("long-and-odd-70")
+
+
+@pytest.mark.parametrize(("language", "chinese"), [("en", False), ("zh-hans", True)])
+def test_the_mails_about_an_account_are_in_its_language(language: str, chinese: bool) -> None:
+    client = Client(headers={"accept-language": language})
+    client.post("/accounts/signup/", FORM)
+    client.post("/accounts/logout/")
+    client.post("/accounts/password/reset/", {"email": FORM["email"]})
+    welcome, reset = mail.outbox
+    for message, link in ((welcome, "/accounts/confirm-email/"), (reset, "/accounts/password/reset/key/")):
+        assert link in message.body
+        for text in (message.subject, message.body):
+            assert bool(re.search(r"[\u4e00-\u9fff]", text)) is chinese, text

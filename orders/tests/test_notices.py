@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from smtplib import SMTPServerDisconnected
 from typing import Any
@@ -88,6 +89,50 @@ def test_it_speaks_the_members_language(plane: Simulator, chosen: str, used: str
     assert says in message.body
     assert says in message.alternatives[0][0]
     assert ("您好" in message.body) == (says == "已开通")
+
+
+def open_one(order: Order, plane: Simulator) -> None:
+    fulfilment.run(order.pk)
+
+
+def give_up(order: Order, plane: Simulator) -> None:
+    plane.arm("fail", times=1)
+    fulfilment.run(order.pk)
+
+
+def near_the_end(order: Order, plane: Simulator) -> None:
+    fulfilment.run(order.pk)
+    notices.send_due()
+    mail.outbox.clear()
+    ends_in(order, 6.5)
+
+
+@pytest.mark.parametrize(
+    ("happens", "english", "chinese"),
+    [
+        (open_one, ["is open", "is open."], ["已开通", "已开通"]),
+        (give_up, ["our staff are looking at it", "did not open as it should"], ["处理", "未能正常开通"]),
+        (near_the_end, ["ends in 7 days", "After that it is suspended."], ["7 天", "到期后"]),
+    ],
+)
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_each_mail_to_a_member_in_both_languages(
+    plane: Simulator, happens: Any, english: list[str], chinese: list[str], language: str
+) -> None:
+    order = new_order(UserFactory.create(language=language))
+    Order.objects.update(product_name="X")
+    happens(order, plane)
+    notices.send_due()
+    (message,) = mail.outbox
+    html = message.alternatives[0][0]
+    subject, body = english if language == "en" else chinese
+    assert subject in message.subject
+    assert body in message.body
+    assert body in html
+    assert bool(re.search(r"[\u4e00-\u9fff]", whole(message))) == (language == "zh-hans")
+    for words in (*english, "Hello", "Dear", "sincerely"):
+        assert language == "en" or words not in whole(message)
+    assert f'lang="{"en" if language == "en" else "zh"}' in html
 
 
 def test_the_member_reads_his_own_time(opened: Order, alice: User) -> None:

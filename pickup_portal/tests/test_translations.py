@@ -42,7 +42,7 @@ def python_messages() -> Iterator[tuple[str, str]]:
 
 
 def template_messages() -> Iterator[tuple[str, str]]:
-    for path in (ROOT / "templates").rglob("*.html"):
+    for path in (path for path in (ROOT / "templates").rglob("*") if path.suffix in (".html", ".txt")):
         for match in TEMPLATE_CALL.finditer(templatize(path.read_text())):
             if "pgettext(" not in match[0]:
                 yield str(path.relative_to(ROOT)), ast.literal_eval(f"{match[1]}{match[2]}{match[1]}")
