@@ -81,7 +81,7 @@
   });
 
   // A form that came back: the reader goes on at the first field that needs mending.
-  var wrong = document.querySelector("main [aria-invalid=true]");
+  var wrong = document.querySelector("main [aria-invalid=true], main [data-wrong]");
   if (wrong) wrong.focus();
 
   tellTimeZone();

@@ -105,6 +105,20 @@ def test_lists_go_by_pages_of_twenty_at_a_constant_number_of_queries(client: Cli
     assert 'rel="prev"' in second.content.decode()
 
 
+def test_the_home_reads_the_newest_five_however_many_there_are(client: Client, alice: User) -> None:
+    client.get("/")
+    many_orders(alice, 2)
+    few = queries_of(client, "/")
+    many_orders(alice, 9)
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get("/")
+    assert len(page.context["orders"]) == 5
+    assert len(queries) == few
+    assert not [query for query in queries if "COUNT(" in query["sql"].upper()]
+    (read,) = [query["sql"] for query in queries if "orders_order" in query["sql"]]
+    assert read.endswith("LIMIT 5")
+
+
 # --- One order ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("state", "says", "every"),

@@ -172,6 +172,29 @@ def test_without_javascript_on_a_phone_in_chinese(open_page: Callable[..., Page]
     assert "/access/" in page.url
 
 
+def test_what_is_refused_on_a_phone_stands_where_the_reader_looks(open_page: Callable[..., Page]) -> None:
+    code, member = windows_card(), UserFactory.create()
+    page = open_page(PHONE, "zh-CN")
+    sign_in(page, member)
+    page.goto(f"/cards/redeem/#{code}")
+    page.keyboard.press("Enter")
+    page.get_by_label("Windows Server 2022").check()
+    page.locator("summary").last.click()
+    page.fill("[name=hostname]", "web-1")
+    page.click("text=确认开通")
+    page.wait_for_selector("#image_error >> text=余额不足，还差 360.00")
+    top = "document.activeElement.id === 'image_error' && document.activeElement.getBoundingClientRect().top"
+    assert 0 < page.evaluate(top) < PHONE["height"] - 100
+    page.get_by_label("Debian 12").check()
+    page.fill("[name=hostname]", "-web")
+    page.fill("[name=ssh_key]", "hello")
+    page.click("text=确认开通")
+    page.wait_for_selector("#id_ssh_key_error >> text=SSH 公钥")
+    assert "主机名" in page.inner_text("#id_hostname_error")
+    assert page.evaluate("document.activeElement.name") == "hostname"
+    assert Order.objects.count() == 0
+
+
 def test_a_site_on_a_phone_opens_at_once_and_takes_its_domain_later(open_page: Callable[..., Page]) -> None:
     _batch, (code,) = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=1)
     page = open_page(PHONE, "zh-CN", "dark")
