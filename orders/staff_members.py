@@ -29,6 +29,7 @@ from .models import Order, Service
 from .staff_forms import CorrectionForm, DeedForm, MemberFilter, TopUpForm
 
 MEMBERS_A_PAGE = 20
+COUNTED = 1000  # newest orders of a member that are counted, so that his page costs the same however many he has
 SHOWN = 10  # rows of each kind on a member's page; the lists behind them show all
 
 
@@ -62,11 +63,12 @@ def member_detail(request: StaffRequest, pk: int) -> HttpResponse:
         orders = Order.objects.filter(member=member)
         context |= {
             "orders": orders.order_by("-id")[:SHOWN],
-            "counts": orders.aggregate(
+            "counts": orders.order_by("-id")[: COUNTED + 1].aggregate(
                 all=Count("pk"),
                 open=Count("pk", filter=Q(state__in=IN_FLIGHT)),
                 stuck=Count("pk", filter=Q(state__in=STUCK)),
             ),
+            "counted": COUNTED,
         }
     if request.user.has_perm("orders.view_service"):
         context["services"] = Service.objects.filter(member=member).select_related("order").order_by("-id")[:SHOWN]

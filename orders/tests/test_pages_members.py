@@ -18,10 +18,10 @@ from accounts.choices import LedgerKind
 from accounts.models import LedgerEntry, User
 from accounts.search import find_members
 from accounts.tests.factories import PASSWORD, UserFactory
-from cards.choices import AuditAction
+from cards.choices import AuditAction, ProductType
 from cards.models import AuditEvent
 from cards.tests.factories import make_batch
-from orders import member_actions
+from orders import member_actions, staff_members
 from orders.choices import OrderState
 from orders.exceptions import WrongMember
 
@@ -95,6 +95,26 @@ def test_one_member_with_all_that_is_his(client: Client, alice: User) -> None:
     assert reverse("staff-orders:service", args=[order.number]) in page
     assert code[-4:] in page
     assert code not in page
+
+
+def test_of_very_many_orders_the_newest_are_counted(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the page of who has thousands costs what any other does."""
+    _batch, codes = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=3)
+    url = reverse("staff-orders:member", args=[alice.pk])
+    for code in codes[:2]:
+        place_order(code=code, member=alice)
+    monkeypatch.setattr(staff_members, "COUNTED", 2)
+    assert "of the newest" not in client.get(url).content.decode()
+    place_order(code=codes[2], member=alice)
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get(url)
+    assert page.context["counts"] == {"all": 3, "open": 3, "stuck": 0}
+    assert ">2+<" in page.content.decode()
+    assert page.content.decode().count("of the newest 2<") == 2
+    (counting,) = [query["sql"] for query in queries if "COUNT(" in query["sql"] and "orders_order" in query["sql"]]
+    assert "LIMIT 3" in counting
 
 
 def test_who_sees_no_money_is_shown_none(alice: User) -> None:
