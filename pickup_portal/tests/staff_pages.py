@@ -114,6 +114,13 @@ def open_everything(page: Page) -> None:
     page.evaluate("document.querySelectorAll('main details').forEach(each => { each.open = true; })")
 
 
+def take_file(page: Page) -> None:
+    page.locator("main [name=reason]").fill("渠道代理")
+    page.locator("main [name=password]").fill(PASSWORD)
+    with page.expect_download():
+        page.locator(SEND).first.click()
+
+
 def open_menu(page: Page) -> None:
     page.locator(".user-menu > summary").click()
 
@@ -440,7 +447,9 @@ def _member_visits(world: World) -> Iterator[Visit]:
 def _other_visits() -> Iterator[Visit]:
     yield visit("staff-orders:dashboard")
     yield visit("staff-orders:dashboard", state="all open", then=open_everything)
+    yield visit("staff-orders:dashboard", state="narrowed", type="virtual_host")
     yield visit("staff-orders:leak-report")
+    yield visit("staff-orders:leak-report", state="one address", address="192.0.2.7")
     yield visit("staff:audit-trail")
     yield visit("staff:audit-trail", state="error", serial=3)
     yield visit("staff:audit-trail", state="nothing found", actor="nobody")
@@ -460,6 +469,8 @@ def _other_visits() -> Iterator[Visit]:
 def _deeds(world: World) -> Iterator[Visit]:
     """What changes something comes last."""
     normal = world.batches["normal"].pk
+    yield visit("staff:batch-download", normal, state="sent", then=take_file)
+    yield visit("staff:batch-detail", normal, state="downloaded")
     yield visit("staff:card-disable", normal, 54, state="done", then=fill(reason="泄露"))
     yield visit("staff:card-enable", normal, 54, state="done", then=fill(reason="误操作"))
     yield visit("staff:card-reveal", normal, 54, state="done", then=fill(password=PASSWORD, reason="客户来电"))
