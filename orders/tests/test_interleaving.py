@@ -1,6 +1,6 @@
 """Redemption and staff at the same instant, on real second connections: who holds the locks first is obeyed.
 
-`waiting` asks PostgreSQL whether a connection stands before a lock, so that no test sleeps and hopes.
+`WAITING` asks PostgreSQL how many connections stand before a lock, so that no test sleeps and hopes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ pytestmark = [
     pytest.mark.postgres(reason="SQLite lets one writer in at a time; there are no row locks to interleave"),
     pytest.mark.django_db(transaction=True),
 ]
+
+# Of this database alone: other tests' connections stand before locks of their own.
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 class Stage:
@@ -97,7 +100,7 @@ def wait_until_blocked(future: Future[Any], count: int = 1) -> None:
     pause = threading.Event()
     for _ in range(500):
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+            cursor.execute(WAITING)
             if cursor.fetchone()[0] >= count:
                 return
         assert not future.done(), future.exception() or "it did not wait"

@@ -22,7 +22,7 @@ from orders.exceptions import CardDisabled
 from orders.models import Order
 
 from .careless import lock_card_without_lock, use_card_unconditionally
-from .test_interleaving import Stage
+from .test_interleaving import WAITING, Stage
 
 pytestmark = [
     pytest.mark.postgres(reason="SQLite lets one writer in at a time; there are no row locks to interleave"),
@@ -61,7 +61,7 @@ def ended_or_waits(future: Future[Any]) -> bool:
         if future.done():
             return True
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            cursor.execute(WAITING)
             if cursor.fetchone()[0]:
                 return False
         pause.wait(0.01)
