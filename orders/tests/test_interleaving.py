@@ -31,7 +31,11 @@ pytestmark = [
 ]
 
 # Of this database alone: other tests' connections stand before locks of their own.
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+WAITING = """
+SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN (
+    SELECT pid FROM pg_locks JOIN pg_database there ON there.oid = database WHERE datname = current_database()
+)
+"""
 
 
 class Stage:
