@@ -240,8 +240,8 @@ class ReasonForm(forms.Form):
     )
 
 
-class ExtendForm(forms.Form):
-    """Until when, and why."""
+class ExtendForm(StepUpForm):
+    """Until when, why, and proof: cards that are good for longer, or again, are money owed for longer."""
 
     last_day = forms.DateField(
         label=_("Last valid day"),

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.tests.factories import PASSWORD
 from accounts.wakeup import muted
 from cards import changes, generation
 from cards.models import AuditEvent, Batch
@@ -40,13 +41,27 @@ def test_a_longer_validity(client: Client, user: User, batch: Batch) -> None:
     address = f"/staff/cards/{batch.pk}/extend/"
     assert "can only be extended" in text_of(client.get(address))
     later = batch.last_day.date() + timedelta(days=30)
-    response = client.post(address, {"last_day": later.isoformat(), "reason": "fair"}, REMOTE_ADDR="192.0.2.7")
+    response = client.post(
+        address, {"last_day": later.isoformat(), "reason": "fair", "password": PASSWORD}, REMOTE_ADDR="192.0.2.7"
+    )
     assert (response.status_code, response["Location"]) == (302, f"/staff/cards/{batch.pk}/")
     batch.refresh_from_db()
     assert batch.last_day.date() == later
     event = AuditEvent.objects.get(action="extend_batch")
     assert (event.actor, event.address, event.detail["reason"]) == (user, "192.0.2.7", "fair")
     assert f"is valid until {later}" in text_of(client.get(response["Location"]))
+
+
+def test_a_longer_validity_is_money_and_asks_for_proof(client: Client, batch: Batch) -> None:
+    address = f"/staff/cards/{batch.pk}/extend/"
+    worth = f"¥{3 * batch.reference_price:,.2f}"
+    assert f"3 unused cards, worth {worth}, stay good for longer." in text_of(client.get(address))
+    Batch.objects.filter(pk=batch.pk).update(expires_at=timezone.now())
+    assert f"This makes 3 expired cards, worth {worth}, usable again." in text_of(client.get(address))
+    later = (timezone.localdate() + timedelta(days=30)).isoformat()
+    for proof in ({}, {"password": "wrong"}):
+        assert client.post(address, {"last_day": later, "reason": "fair", **proof}).status_code == 422
+    assert not AuditEvent.objects.filter(action="extend_batch").exists()
 
 
 @pytest.mark.parametrize(
@@ -56,7 +71,7 @@ def test_a_shorter_one_is_refused_and_said_so(user: User, batch: Batch, language
     user.language = language
     user.save(update_fields=["language"])
     before = batch.expires_at
-    data = {"last_day": timezone.localdate().isoformat(), "reason": "fair"}
+    data = {"last_day": timezone.localdate().isoformat(), "reason": "fair", "password": PASSWORD}
     page = client_of(user).post(f"/staff/cards/{batch.pk}/extend/", data, follow=True)
     assert sentence in text_of(page)
     batch.refresh_from_db()
@@ -64,7 +79,9 @@ def test_a_shorter_one_is_refused_and_said_so(user: User, batch: Batch, language
 
 
 def test_what_is_missing_is_said_beside_its_field(client: Client, batch: Batch) -> None:
-    page = client.post(f"/staff/cards/{batch.pk}/extend/", {"last_day": "2021-07-28", "reason": "late"})
+    page = client.post(
+        f"/staff/cards/{batch.pk}/extend/", {"last_day": "2021-07-28", "reason": "late", "password": PASSWORD}
+    )
     assert page.status_code == 422
     assert "from today to 20 years from now" in text_of(page)
     assert client.post(f"/staff/cards/{batch.pk}/extend/", {"last_day": "2199-01-01"}).status_code == 422

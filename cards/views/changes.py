@@ -14,17 +14,18 @@ from django.utils.translation import ngettext
 from accounts.address import client_address
 
 from .. import approval, changes
-from ..choices import BatchStatus
+from ..choices import BatchShown, BatchStatus
 from ..exceptions import BadBatch, CardError, NothingToApprove
 from ..forms import AddCardsForm, ApproveForm, ExtendForm, ReasonForm
 from ..models import Batch
+from ..statistics import left_of
 from .access import StaffRequest, staff_view
 
 
 @staff_view("cards.extend_batch")
 def batch_extend(request: StaffRequest, pk: int) -> HttpResponseBase:
     batch = _batch(pk)
-    form = ExtendForm(request.POST or None, batch=batch)
+    form = ExtendForm(request.POST or None, request=request, batch=batch)
 
     def act() -> str:
         data = form.cleaned_data
@@ -122,5 +123,14 @@ def _page(request: StaffRequest, batch: Batch, form: Form, act: Callable[[], str
             return redirect("staff:batch-detail", pk=batch.pk)
     status = 422 if form.errors else 200
     cards = batch.quantity - batch.generated
-    context = {"batch": batch, "form": form, "cards": cards, "worth": cards * batch.reference_price}
+    left = left_of(batch)
+    context = {
+        "batch": batch,
+        "form": form,
+        "cards": cards,
+        "worth": cards * batch.reference_price,
+        "left": left,
+        "left_worth": left * batch.reference_price,
+        "expired": batch.shown == BatchShown.EXPIRED,
+    }
     return render(request, template, context, status=status)
