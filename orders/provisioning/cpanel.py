@@ -90,6 +90,16 @@ class WhmProvisioner(Provisioner):
         if self._account(external_id) is not None:
             raise TransientError("WHM still lists the account that it was told to remove.")
 
+    def set_domain(self, external_id: str, domain: str) -> None:
+        if self._known(external_id)["domain"] == domain:
+            return
+        result, reason = self._result(self._ask("modifyacct", {"user": external_id, "domain": domain}))
+        if self._known(external_id)["domain"] == domain:
+            return
+        if result:
+            raise TransientError("WHM does not show the change yet.")
+        raise PermanentError(f"WHM refused: {reason}")
+
     def find(self, key: UUID) -> Found | None:
         account = self._account(account_of(key), key)
         if account is None:

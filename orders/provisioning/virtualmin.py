@@ -102,6 +102,17 @@ class VirtualminProvisioner(Provisioner):
         if self._site(external_id) is not None:
             raise TransientError("Virtualmin still lists the domain that it was told to delete.")
 
+    def set_domain(self, external_id: str, domain: str) -> None:
+        site = self._known(external_id)
+        if site["name"] == domain:
+            return  # asked for its own name, Virtualmin says that it exists
+        answer = self._ask("modify-domain", {"domain": site["name"], "newdomain": domain})
+        if self._known(external_id)["name"] == domain:
+            return
+        if answer.get("status") == "success":
+            raise TransientError("Virtualmin does not show the change yet.")
+        raise PermanentError(f"Virtualmin refused: {scrub(str(answer.get('error')))}")
+
     def find(self, key: UUID) -> Found | None:
         site = self._site(user_of(key))
         if site is None:

@@ -479,7 +479,10 @@ class ConformanceCases:
         ready = until_ready(provisioner, request)
         for _time in range(2):
             provisioner.set_domain(ready.external_id, "other.example")
+        arrived = far_side.arrived(replace(request, domain="other.example"))
+        assert arrived.get("domain", "other.example") == "other.example"
         assert until_ready(provisioner, request).external_id == ready.external_id
+        assert far_side.total() == 1
         with pytest.raises(PermanentError):
             provisioner.set_domain("no-such-resource", "other.example")
 

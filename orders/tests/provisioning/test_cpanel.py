@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from orders.provisioning.base import PermanentError, ProvisionRequest
+from orders.provisioning.base import OutcomeUnknown, PermanentError, ProvisionRequest
 from orders.provisioning.cpanel import WhmProvisioner, account_of
 
 from .conformance import NAME, ConformanceCases, FarSide, request_for, until_ready
@@ -29,7 +29,6 @@ class WhmFarSide(FarSide):
     reads_back = frozenset({"web_space_gb", "databases", "sites", "hostname", "address"})
     absent: ClassVar[Mapping[str, str]] = {
         "remembers_terminated": "the control plane forgets what it deleted",
-        "set_domain": "this adapter changes no domain: the portal asks staff to do it there",
         "no_capacity": "WHM says so in English only: a refusal like any other, which staff read",
     }
 
@@ -121,12 +120,49 @@ def test_a_domain_that_is_hosted_already_is_refused(far_side: WhmFarSide, provis
     assert far_side.total() == 1
 
 
+def test_another_domain_is_the_same_account(far_side: WhmFarSide, provisioner: WhmProvisioner) -> None:
+    request = request_for("virtual_host")
+    external_id = until_ready(provisioner, request).external_id
+    before = dict(far_side.panel.accounts[external_id])
+    provisioner.set_domain(external_id, "other.example")
+    assert far_side.panel.accounts == {external_id: before | {"domain": "other.example"}}
+    found = provisioner.find(request.key)
+    assert found is not None
+    assert found.facts["hostname"] == until_ready(provisioner, request).access["domain"] == "other.example"
+
+
+def test_somebody_elses_domain_is_not_taken(far_side: WhmFarSide, provisioner: WhmProvisioner) -> None:
+    until_ready(provisioner, request_for("virtual_host"))
+    mine = until_ready(provisioner, request_for("virtual_host", hostname="beta.example"))
+    with pytest.raises(PermanentError, match=r"alpha\.example already exists"):
+        provisioner.set_domain(mine.external_id, "alpha.example")
+    assert sorted(account["domain"] for account in far_side.panel.accounts.values()) == [
+        "alpha.example",
+        "beta.example",
+    ]
+
+
+def test_a_change_of_domain_whose_answer_was_lost_is_found_out(
+    far_side: WhmFarSide, provisioner: WhmProvisioner
+) -> None:
+    external_id = until_ready(provisioner, request_for("virtual_host")).external_id
+    far_side.proxy.arm("lost_reply", "POST", "modifyacct")
+    with pytest.raises(OutcomeUnknown):
+        provisioner.set_domain(external_id, "other.example")
+    provisioner.set_domain(external_id, "other.example")
+    assert far_side.panel.accounts[external_id]["domain"] == "other.example"
+
+
 def test_a_strangers_account_is_never_given_away(far_side: WhmFarSide, provisioner: WhmProvisioner) -> None:
     request = request_for("virtual_host")
     external_id = until_ready(provisioner, request).external_id
     for email in ("somebody@else.example", f"{uuid4()}@{provisioner.mark_domain}"):
         far_side.panel.accounts[external_id]["email"] = email
-        for call in (lambda: provisioner.ensure(request), lambda: provisioner.terminate(external_id)):
+        for call in (
+            lambda: provisioner.ensure(request),
+            lambda: provisioner.set_domain(external_id, "other.example"),
+            lambda: provisioner.terminate(external_id),
+        ):
             with pytest.raises(PermanentError, match="not this order's"):
                 call()
     assert far_side.total() == 1

@@ -29,7 +29,6 @@ class VirtualminFarSide(FarSide):
     reads_back = frozenset({"web_space_gb", "databases", "hostname"})
     absent: ClassVar[Mapping[str, str]] = {
         "remembers_terminated": "the control plane forgets what it deleted",
-        "set_domain": "this adapter changes no domain: the portal asks staff to do it there",
         "no_capacity": "Virtualmin says so in English only: a refusal like any other, which staff read",
         "quota": "Virtualmin says so in English only: a refusal like any other, which staff read",
     }
@@ -118,14 +117,48 @@ def test_a_domain_that_is_hosted_already_is_refused(
     assert far_side.total() == 1
 
 
+def test_another_domain_is_the_same_site(far_side: VirtualminFarSide, provisioner: VirtualminProvisioner) -> None:
+    request = request_for("virtual_host")
+    external_id = until_ready(provisioner, request).external_id
+    before = far_side.panel.domains["alpha.example"]
+    provisioner.set_domain(external_id, "other.example")
+    assert far_side.panel.domains == {"other.example": before | {"domain": "other.example"}}
+    found = provisioner.find(request.key)
+    assert found is not None
+    assert found.facts["hostname"] == until_ready(provisioner, request).access["domain"] == "other.example"
+
+
+def test_somebody_elses_domain_is_not_taken(far_side: VirtualminFarSide, provisioner: VirtualminProvisioner) -> None:
+    until_ready(provisioner, request_for("virtual_host"))
+    mine = until_ready(provisioner, request_for("virtual_host", hostname="beta.example"))
+    with pytest.raises(PermanentError, match=r"alpha\.example already exists"):
+        provisioner.set_domain(mine.external_id, "alpha.example")
+    assert sorted(far_side.panel.domains) == ["alpha.example", "beta.example"]
+
+
+def test_a_change_of_domain_whose_answer_was_lost_is_found_out(
+    far_side: VirtualminFarSide, provisioner: VirtualminProvisioner
+) -> None:
+    external_id = until_ready(provisioner, request_for("virtual_host")).external_id
+    far_side.proxy.arm("lost_reply", "POST", "remote.cgi", body=b"program=modify-domain")
+    with pytest.raises(OutcomeUnknown):
+        provisioner.set_domain(external_id, "other.example")
+    provisioner.set_domain(external_id, "other.example")
+    assert list(far_side.panel.domains) == ["other.example"]
+
+
 def test_a_strangers_user_is_never_given_away(far_side: VirtualminFarSide, provisioner: VirtualminProvisioner) -> None:
     request = request_for("virtual_host")
     external_id = until_ready(provisioner, request).external_id
     far_side.panel.domains["alpha.example"]["desc"] = "somebody else's"
-    for call in (lambda: provisioner.ensure(request), lambda: provisioner.terminate(external_id)):
+    for call in (
+        lambda: provisioner.ensure(request),
+        lambda: provisioner.set_domain(external_id, "other.example"),
+        lambda: provisioner.terminate(external_id),
+    ):
         with pytest.raises(PermanentError, match="not this order's"):
             call()
-    assert far_side.total() == 1
+    assert list(far_side.panel.domains) == ["alpha.example"]
 
 
 def test_what_was_read_back_is_told(provisioner: VirtualminProvisioner) -> None:

@@ -78,6 +78,8 @@ class ReceiverFarSide(FarSide):
         lines = [json.loads(line) for line in self.path.with_suffix(".told").read_text().splitlines()]
         (told,) = [line for line in lines if line.pop("key") == str(request.key)]
         same = told.pop("digest") == sha256(request.password.encode()).hexdigest()
+        if told["domain"]:
+            told["domain"] = self.plane.resources(key=request.key)[0].hostname  # it may have another one by now
         return told | {"password": request.password if same else "another"}
 
     def nobody_there(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A Virtualmin that answers with what Virtualmin 2.655 answered: data/virtualmin-exchanges.jsonl, recorded once.
 
 It remembers which domains were made, and puts their names into the recorded answers. Recorded are: creating, its
-refusals, looking up by domain, disabling, enabling, deleting, a wrong password, and the login page. That `list-domains`
-also takes `user` and `user-only` is from Virtualmin's source; those answers have the recorded shape.
+refusals, looking up by domain, modifying, disabling, enabling, deleting, a wrong password, and the login page. That
+`list-domains` also takes `user` and `user-only`, and what `modify-domain` does with `newdomain` and refuses, is from
+Virtualmin's source; those answers have the recorded shape.
 """
 
 from __future__ import annotations
@@ -96,6 +97,17 @@ class Virtualmin:
         shown["values"] |= {"description": [domain["desc"]], "username": [domain["user"]]}
         shown["values"] |= {"server_block_quota": [domain["quota"]], "maximum_databases": [domain["max-dbs"]]}
         return shown
+
+    def modify_domain(self, form: dict[str, str]) -> dict[str, Any]:
+        """A new name of the virtual server; the administration user and the description stay as they are."""
+        if form["newdomain"] in self.domains:  # its own name, too
+            taken = {"error": f"A domain called {form['newdomain']} already exists"}
+            return recorded("create-domain", status="failure") | taken | {"command": "modify-domain"}
+        if form["domain"] not in self.domains:
+            return recorded("delete-domain", status="failure") | {"command": "modify-domain"}
+        domain = self.domains.pop(form["domain"])
+        self.domains[form["newdomain"]] = domain | {"domain": form["newdomain"]}
+        return recorded("modify-domain", status="success")
 
     def disable_domain(self, form: dict[str, str]) -> dict[str, Any]:
         self.domains[form["domain"]]["disabled"] = form["why"]

@@ -87,6 +87,17 @@ class Whm:
         self.accounts[form["user"]]["suspended"] = 0
         return self.said(1, "OK")
 
+    def modifyacct(self, form: dict[str, str]) -> dict[str, Any]:
+        """Its parameters are case-sensitive, and the value that is there already is no change."""
+        account = self.accounts.get(form["user"])
+        if account is None:
+            return self.said(0, f"The user {form['user']} does not exist.")
+        others = [other["domain"] for other in self.accounts.values() if other is not account]
+        if form["domain"] in others:
+            return self.said(0, f"The domain {form['domain']} already exists.")
+        account["domain"] = form["domain"]
+        return self.said(1, "Account Modified", data={"user": form["user"], "domain": form["domain"]})
+
     def removeacct(self, form: dict[str, str]) -> dict[str, Any]:
         return self.said(1, "OK") if self.accounts.pop(form["username"], None) else self.said(0, "does not exist")
 
