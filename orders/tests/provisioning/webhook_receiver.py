@@ -1,23 +1,27 @@
-"""A company's receiver, as a process of its own: `webhook_receiver.py LEDGER SECRET`. Prints its port.
+"""A company's receiver, as a process of its own: `webhook_receiver.py LEDGER SECRET [SECONDS]`. Prints its port.
 
-It verifies signatures with the package standardwebhooks, and keeps what it opened in a simulated control plane.
+It verifies signatures with the package standardwebhooks, and keeps what it opened in a simulated control plane. Opening
+takes 0.2 seconds, or as many as it is told; it asks to be looked at again after as long. For an address of the portal's
+on its standard input it calls back there, signed, for everything that is open, and prints what it sent and heard.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
+from datetime import UTC, datetime
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID
 
+import httpx
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from orders.provisioning.simulated_plane import Resource, SimulatedPlane
 
-DELAY = 0.2
 VERBS = {"service.suspend": "suspended", "service.resume": "active", "service.terminate": "deleted"}
 REFUSALS = {"fail": 422, "transient": 429, "no_capacity": 507, "quota": 402, "wrong_secret": 401, "broken": 500}
 
@@ -25,6 +29,7 @@ REFUSALS = {"fail": 422, "transient": 429, "no_capacity": 507, "quota": 402, "wr
 class Handler(BaseHTTPRequestHandler):
     plane: SimulatedPlane
     webhook: Webhook
+    build_seconds = 0.2
 
     def do_GET(self) -> None:
         if not self._signed(b""):
@@ -70,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             image=data["image"],
             username="root",
             address_count=1,
-            build_seconds=DELAY,
+            build_seconds=self.build_seconds,
             capacity=None,
             honour_key=True,
         )
@@ -89,13 +94,12 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
-    @staticmethod
-    def _state(resource: Resource) -> dict[str, Any]:
+    def _state(self, resource: Resource) -> dict[str, Any]:
         return {
             "id": resource.external_id,
             "key": str(resource.key),
             "state": resource.state,
-            "check_after": 0.2,
+            "check_after": self.build_seconds,
             "access": {"address": resource.addresses[0], "port": 22, "username": resource.username},
             "facts": resource.spec
             | {"hostname": resource.hostname, "image": resource.image, "address": resource.addresses[0], "odd": "x"},
@@ -109,9 +113,34 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+def call_back(address: str) -> None:
+    for known in Handler.plane.resources():
+        resource = Handler.plane.get(known.external_id)
+        if resource is None or resource.state != "active":
+            continue
+        body = json.dumps({"type": "service.opened", "data": {"key": str(resource.key)}})
+        at, name = datetime.now(UTC), f"msg_{resource.external_id}"
+        headers = {
+            "webhook-id": name,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": Handler.webhook.sign(name, at, body),
+            "Content-Type": "application/json",
+        }
+        answer = httpx.post(address, content=body, headers=headers, timeout=30, trust_env=False)
+        print(json.dumps({"status": answer.status_code, "headers": headers, "body": body}), flush=True)
+
+
+def listen() -> None:
+    for line in sys.stdin:
+        call_back(line.strip())
+
+
 if __name__ == "__main__":
     Handler.plane = SimulatedPlane(sys.argv[1])
     Handler.webhook = Webhook(sys.argv[2])
+    if len(sys.argv) > 3:
+        Handler.build_seconds = float(sys.argv[3])
+    threading.Thread(target=listen, daemon=True).start()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_port, flush=True)
     server.serve_forever()
