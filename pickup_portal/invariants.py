@@ -24,8 +24,8 @@ from accounts.models import LedgerEntry
 from cards import chain
 from cards.choices import AuditAction, BatchStatus, CardStatus
 from cards.models import AuditEvent, Batch, Card, CardUse, Replacement
-from orders.choices import IN_FLIGHT, OrderEventKind, OrderState, ServiceState
-from orders.models import Order, OrderEvent, Service
+from orders.choices import GIVEN_UP, IN_FLIGHT, MachineState, OrderEventKind, OrderState, ServiceState
+from orders.models import Machine, Order, OrderEvent, Service
 
 HALF_A_CENT = Decimal("0.005")  # SQLite adds decimals as floating point
 STALLED = timedelta(minutes=10)
@@ -163,6 +163,23 @@ def service_without_active_order() -> Breaches:
     return Service.objects.exclude(order__state=OrderState.ACTIVE).order_by("pk")
 
 
+def machine_for_nobody() -> Breaches:
+    """In use, and nobody is to have it: its order was given up and is looked after no longer, or its service ended, or
+    they are another provisioner's."""
+    given_up = Q(order__state__in=GIVEN_UP, order__clean_up_at__isnull=True)
+    over = Q(order__service__state=ServiceState.TERMINATED)
+    strangers = ~Q(provisioner=F("order__provider"))
+    in_use = Machine.objects.filter(state=MachineState.ASSIGNED)
+    return in_use.filter(Q(order__isnull=True) | given_up | over | strangers).order_by("pk")
+
+
+def machine_shared() -> Breaches:
+    """An order's second machine, or one that it holds although the next order would be given it."""
+    others = Machine.objects.filter(order=OuterRef("order")).exclude(pk=OuterRef("pk"))
+    held = Machine.objects.filter(order__isnull=False)
+    return held.filter(Exists(others) | ~Q(state=MachineState.ASSIGNED)).order_by("pk")
+
+
 def ledger_off() -> Breaches:
     """The balance after each entry is the sum up to it, and sequences count 1..n."""
     so_far = {"partition_by": "member", "order_by": "sequence"}
@@ -277,6 +294,8 @@ INVARIANTS = [
     Invariant("ciphertext", "Every card never used nor replaced still holds its code.", lost_ciphertext),
     Invariant("order-service", "Every active order has its service.", active_without_service),
     Invariant("service-order", "Every service belongs to an active order.", service_without_active_order),
+    Invariant("machine-order", "Every machine in use belongs to an order that is wanted.", machine_for_nobody),
+    Invariant("order-machine", "No order holds two machines, nor one that is not in use.", machine_shared),
     Invariant("ledger", "Every balance is the sum of its entries.", ledger_off),
     Invariant("ledger-negative", "No balance was ever negative.", ledger_negative),
     Invariant("surcharge", "Every surcharge was charged once, as much as the order says.", surcharge_not_charged),

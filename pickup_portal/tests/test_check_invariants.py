@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
@@ -26,8 +27,9 @@ from cards.tests.factories import make_batch
 from cards.tests.superuser import past_constraint, past_triggers
 from orders import actions as order_actions
 from orders.choices import OrderState
-from orders.models import Order, OrderEvent, Service
+from orders.models import Machine, Order, OrderEvent, Service
 from orders.tests.cast import place_order, put_into
+from orders.tests.factories import MachineFactory
 from orders.tests.simulated import plane  # noqa: F401  (a fixture)
 from pickup_portal.invariants import INVARIANTS
 
@@ -41,6 +43,11 @@ def order() -> Order:
     alice = UserFactory.create(balance="10.10")
     UserFactory.create(balance="20.20")
     return put_into(place_order(code=codes[0], member=alice, image_id=batch.line.images.get().pk), OrderState.ACTIVE)
+
+
+def hold_a_machine(order: Order, **columns: object) -> Machine:
+    held = {"state": "assigned", "order": order, "assigned_at": timezone.now(), "provisioner": order.provider}
+    return MachineFactory.create(**held | columns)
 
 
 def lose_use(order: Order) -> None:
@@ -99,6 +106,22 @@ def lose_service(order: Order) -> None:
 
 def fail_after_opening(order: Order) -> None:
     Order.objects.filter(pk=order.pk).update(state=OrderState.FAILED)
+
+
+def keep_machine_after_the_end(order: Order) -> None:
+    hold_a_machine(order)
+    Service.objects.filter(order=order).update(state="terminated", wanted="terminated")
+
+
+def hold_a_strangers_machine(order: Order) -> None:
+    hold_a_machine(order, provisioner="another")
+
+
+def give_away_a_machine_in_use(order: Order) -> None:
+    """With the constraint lifted."""
+    machine = hold_a_machine(order)
+    with past_constraint(Machine, "machine_held_while_assigned"):
+        Machine.objects.filter(pk=machine.pk).update(state="free")
 
 
 def change_balance(order: Order) -> None:
@@ -207,6 +230,9 @@ BREAKAGES: list[tuple[Callable[[Order], None], set[str]]] = [
     (lose_code, {"ciphertext"}),
     (lose_service, {"order-service"}),
     (fail_after_opening, {"service-order"}),
+    (keep_machine_after_the_end, {"machine-order"}),
+    (hold_a_strangers_machine, {"machine-order"}),
+    (give_away_a_machine_in_use, {"order-machine"}),
     (change_balance, {"ledger"}),
     (forget_charge, {"surcharge"}),
     (leave_behind, {"deadline"}),
@@ -254,6 +280,34 @@ def test_a_code_kept_by_a_used_card_is_found(order: Order) -> None:
         with pytest.raises(CommandError, match=r"Broken: no-ciphertext\."):
             run("check_invariants")
         Card.objects.filter(pk=order.card_id).update(sealed=None)
+
+
+def test_a_machine_of_an_order_given_up_is_found_once_nobody_looks_after_it(order: Order) -> None:
+    lose_service(order)
+    hold_a_machine(order)
+    now = timezone.now()
+    Order.objects.filter(pk=order.pk).update(state="closed", clean_up_at=now, clean_up_until=now)
+    assert "BROKEN" not in run("check_invariants")
+    Order.objects.filter(pk=order.pk).update(clean_up_at=None)
+    with pytest.raises(CommandError, match=r"Broken: machine-order\."):
+        run("check_invariants")
+
+
+@pytest.mark.postgres("SQLite cannot lift the uniqueness of a column")
+def test_two_machines_of_one_order_are_found(order: Order) -> None:
+    first = hold_a_machine(order)
+    assert "BROKEN" not in run("check_invariants")
+    with connection.cursor() as cursor:
+        for name, about in connection.introspection.get_constraints(cursor, Machine._meta.db_table).items():
+            if about["columns"] == ["order_id"] and about["unique"]:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                cursor.execute(f'ALTER TABLE {Machine._meta.db_table} DROP CONSTRAINT "{name}"')
+    second = hold_a_machine(order)
+    out = io.StringIO()
+    with pytest.raises(CommandError, match=r"Broken: order-machine\."):
+        call_command("check_invariants", "--only", "order-machine", "--json", stdout=out)
+    (row,) = json.loads(out.getvalue())
+    assert (row["breaches"], row["examples"]) == (2, [first.pk, second.pk])
 
 
 def test_every_invariant_was_broken_by_a_test() -> None:
