@@ -36,7 +36,7 @@ class AddPasskeyForm(passkeys.AddWebAuthnForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].label = _("Name of the passkey")
+        self.fields["name"].label = _("Name of the key")
 
 
 class SecondFactorPasskeyForm(passkeys.AuthenticateWebAuthnForm):  # type: ignore[misc]
