@@ -69,7 +69,7 @@ class DeedForm(forms.Form):
 
 
 class ProvenDeedForm(StepUpForm, DeedForm):
-    """The same for what cannot be undone, with proof that it is the person himself."""
+    """The same for what cannot be undone or gives something away, with proof that it is the person himself."""
 
 
 class TopUpForm(StepUpForm):
@@ -102,7 +102,7 @@ class CorrectionForm(StepUpForm):
         amount.widget.attrs["max"] = f"{most:.2f}"
 
 
-class ExtendServiceForm(DeedForm):
+class ExtendServiceForm(ProvenDeedForm):
     last_day = forms.DateField(
         label=_("Last day"),
         help_text=_("The service runs to the end of that day."),

@@ -123,7 +123,7 @@ def service_terminate(request: StaffRequest, number: str) -> HttpResponseBase:
 @staff_view("orders.suspend_service")
 @require_http_methods(["GET", "POST"])
 def service_extend(request: StaffRequest, number: str) -> HttpResponseBase:
-    service, form = _service(number), ExtendServiceForm(request.POST or None)
+    service, form = _service(number), ExtendServiceForm(request.POST or None, request=request)
     says = [_("A later end only; one that is suspended stays so until it is resumed.")]
     deed = _deed(service, _("Extend the service"), says)
 

@@ -132,5 +132,18 @@ def test_sorted_by_time_in_both_directions(client: Client, monkeypatch: pytest.M
     assert table_of(first)[0][6] == "Picked up at ↑"
 
 
+@pytest.mark.postgres(reason="plans are PostgreSQL's")
+def test_the_order_of_time_is_that_of_an_index(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")  # the table is small; is there an index that answers at all?
+    with CaptureQueriesContext(connection) as queries:
+        client.get(URL, {"sort": "picked"})
+    (listed,) = [query["sql"] for query in queries if 'ORDER BY "cards_carduse"."used_at"' in query["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN " + listed)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "using carduse_used_at on cards_carduse" in plan, plan
+
+
 def test_empty_log_says_what_will_stand_here(client: Client) -> None:
     assert "No card has been used yet." in text_of(client.get(URL))

@@ -78,10 +78,13 @@ def test_suspend_resume_extend_and_terminate(client: Client, service: Service) -
     service.refresh_from_db()
     assert service.wanted == ServiceState.ACTIVE
     before = service.expires_at
-    client.post(url("service-extend", service), {"last_day": "2020-01-01", "reason": "x"})
+    client.post(url("service-extend", service), {"last_day": "2020-01-01", "reason": "x", "password": PASSWORD})
     service.refresh_from_db()
     assert service.expires_at == before
-    client.post(url("service-extend", service), {"last_day": "2099-01-01", "reason": "x"})
+    assert client.post(url("service-extend", service), {"last_day": "2099-01-01", "reason": "x"}).status_code != 302
+    service.refresh_from_db()
+    assert service.expires_at == before, "without proof nothing is given away"
+    client.post(url("service-extend", service), {"last_day": "2099-01-01", "reason": "x", "password": PASSWORD})
     service.refresh_from_db()
     assert service.expires_at > before
     assert client.post(url("service-terminate", service), {"reason": "x", "password": "wrong"}).status_code == 422

@@ -94,10 +94,13 @@ def questions(sample: Sample) -> Iterator[Page]:
             "q=name": {"q": "代理商"},
             "q=nothing": {"q": "no such name"},
         },
+        "staff-orders:dashboard": {"type, line": {"type": "bare_metal", "line": line}},
         "staff:usage-log": {
             "far": {"before": _middle(CardUse)},
             "type, line": {"type": "bare_metal", "line": line},
             "days": DAYS,
+            "by time": {"sort": "picked"},
+            "by time, type, days": {"sort": "-picked", "type": "bare_metal", **DAYS},
             "q=batch": {"q": str(card.batch_id)},
             "q=batch, type, days": {"q": str(card.batch_id), "type": "virtual_host", **DAYS},
             "q=member": {"q": member.username},
