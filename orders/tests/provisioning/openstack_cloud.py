@@ -5,8 +5,8 @@ MariaDB and RabbitMQ are ours, too. All is in one directory, on private ports of
 
 from __future__ import annotations
 
+import base64
 import getpass
-import grp
 import os
 import secrets
 import shutil
@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,12 @@ SERVICES = {"keystone": "keystone.wsgi.api", "glance": "glance.wsgi.api", "place
     "nova": "nova.wsgi.osapi_compute",
 }
 WORKERS = ("nova-conductor", "nova-scheduler", "nova-compute")
+# What `nova-manage cell_v2 map_cell0` and `create_cell` write, without starting it twice more.
+CELLS = """insert into cell_mappings (created_at, uuid, name, transport_url, database_connection, disabled) values
+(now(), '00000000-0000-0000-0000-000000000000', 'cell0', 'none:///',
+ 'mysql+pymysql://root@localhost/nova_cell0?unix_socket={dir}/mariadb.sock&charset=utf8', 0),
+(now(), uuid(), 'cell1', '{rabbit}',
+ 'mysql+pymysql://root@localhost/nova?unix_socket={dir}/mariadb.sock&charset=utf8', 0)"""
 # The fake hypervisor runs no switch: an agent that is alive for good makes Neutron bind its ports.
 AGENT = """insert into agents (id, agent_type, `binary`, topic, host, admin_state_up, created_at, started_at,
 heartbeat_timestamp, configurations, `load`) values (uuid(), 'Open vSwitch agent', 'neutron-openvswitch-agent', 'N/A',
@@ -98,22 +105,13 @@ class Cloud:
         return "\n".join(tails)
 
     def close(self) -> None:
-        """In the order of their dependence, the last first."""
-        for process in reversed(self.processes.values()):
-            self._end(process)
+        """All at once and without a word: whatever they hold is thrown away."""
+        for process in self.processes.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its children, too
+        for process in self.processes.values():
+            process.wait()
         self.processes.clear()
-
-    @staticmethod
-    def _end(process: subprocess.Popen[bytes]) -> None:
-        for number, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            try:
-                os.killpg(process.pid, number)  # its children, too
-                process.wait(patience)
-            except subprocess.TimeoutExpired:
-                continue
-            except ProcessLookupError:
-                break
-        process.wait()
 
     # --- starting it --------------------------------------------------------------------------------------------
     def _start(self) -> None:
@@ -122,21 +120,18 @@ class Cloud:
         for name in ("lock", "nova/instances", "neutron", "images/store", "images/staging", "images/tasks"):
             (self.directory / "state" / name).mkdir(parents=True)
         self._write_settings()
-        self._start_mariadb()
         self._start_rabbit()
+        self._start_mariadb()
         self._fill_databases()
-        for name in ("keystone", "glance", "placement", "neutron"):
-            self._serve(name)
-        self._until(lambda: self._answers("keystone"), "Keystone does not answer")
-        self._seed_identity()
-        self._serve("nova")
         for name in WORKERS:
             self._run(name, [self._program(name), "--config-file", self.directory / "etc/nova/nova.conf"])
         for name in SERVICES:
             self._until(lambda name=name: self._answers(name), f"{name} does not answer")
+        self._say("services")
+        self._seed_products()
         found = self.directory / "log" / "nova-scheduler.log"
         self._until(lambda: found.exists() and "Discovered 1 new hosts" in found.read_text(), "no hypervisor joined")
-        self._seed_products()
+        self._say("hypervisor")
 
     def _say(self, what: str) -> None:
         with (self.directory / "times").open("a") as times:
@@ -163,7 +158,8 @@ class Cloud:
     def _until(self, reached: Callable[[], bool], what: str, within: float = 120) -> None:
         deadline = time.monotonic() + within
         while not reached():
-            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            ended = [name for name, process in self.processes.items() if process.poll() is not None]
+            dead = [name for name in ended if not name.endswith("-sync")]
             assert not dead, f"{dead} ended\n{self.log()}"
             assert time.monotonic() < deadline, f"{what}\n{self.log()}"
             time.sleep(0.2)
@@ -240,36 +236,44 @@ class Cloud:
         self._run("rabbit", [RABBIT], **names)
 
     def _fill_databases(self) -> None:
-        """All at once; each a shell's list, because a parent's death ends only what this very thread starts."""
-        etc, group = self.directory / "etc", grp.getgrgid(os.getgid()).gr_name
+        """All at once; each a shell's list, because a parent's death ends only what this very thread starts. Whoever
+        has his database begins to serve."""
+        etc = self.directory / "etc"
+        for keys in ("fernet", "credential"):
+            for number in range(2):
+                key = self.directory / "state" / keys / str(number)
+                key.write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
+                key.chmod(0o600)
         keystone = f"{self._program('keystone-manage')} --config-file {etc}/keystone/keystone.conf"
         nova = f"{self._program('nova-manage')} --config-file {etc}/nova/nova.conf"
-        keys = f"--keystone-user {getpass.getuser()} --keystone-group {group}"
-        url, cell = self.url("keystone"), f"mysql+pymysql://root@localhost/nova_cell0?unix_socket={self.directory}"
+        mariadb = f"mariadb --no-defaults --socket={self.directory / 'mariadb.sock'}"
+        url = self.url("keystone")
+        cells = CELLS.format(dir=self.directory, rabbit=f"rabbit://guest:guest@127.0.0.1:{self.ports['rabbit']}/")
         lists = {
+            "placement": [f"{self._program('placement-manage')} --config-file {etc}/placement/placement.conf db sync"],
+            "glance": [f"{self._program('glance-manage')} --config-file {etc}/glance/glance-api.conf db_sync"],
             "keystone": [
                 f"{keystone} db_sync",
-                f"{keystone} fernet_setup {keys}",
-                f"{keystone} credential_setup {keys}",
                 f"{keystone} bootstrap --bootstrap-password {self.passwords['admin']} --bootstrap-region-id RegionOne "
                 f"--bootstrap-admin-url {url} --bootstrap-internal-url {url} --bootstrap-public-url {url}",
             ],
-            "nova": [
-                f"{nova} api_db sync",
-                f"{nova} cell_v2 map_cell0 --database_connection '{cell}/mariadb.sock&charset=utf8'",
-                f"{nova} db sync",
-                f"{nova} cell_v2 create_cell --name cell1",
-            ],
+            "nova": [f"{nova} api_db sync", f'{mariadb} nova_api -e "{cells}"', f"{nova} db sync"],
             "neutron": [f"{self._program('neutron-db-manage')} --config-file {etc}/neutron/neutron.conf upgrade head"],
-            "glance": [f"{self._program('glance-manage')} --config-file {etc}/glance/glance-api.conf db_sync"],
-            "placement": [f"{self._program('placement-manage')} --config-file {etc}/placement/placement.conf db sync"],
         }
-        running = {name: self._run(f"{name}-sync", ["sh", "-c", " && ".join(each)]) for name, each in lists.items()}
-        for name, process in running.items():
-            assert process.wait() == 0, f"{name}: {(self.directory / 'log' / f'{name}-sync.out').read_text()[-2000:]}"
-            del self.processes[f"{name}-sync"]
-        self.sql(AGENT, "neutron")
-        self._say("databases")
+        waiting = {name: self._run(f"{name}-sync", ["sh", "-c", " && ".join(each)]) for name, each in lists.items()}
+        while waiting:
+            for name in [name for name, process in waiting.items() if process.poll() is not None]:
+                log = self.directory / "log" / f"{name}-sync.out"
+                assert waiting.pop(name).wait() == 0, f"{name}: {log.read_text()[-2000:]}"
+                del self.processes[f"{name}-sync"]
+                self._say(f"database of {name}")
+                if name == "neutron":
+                    self.sql(AGENT, "neutron")
+                self._serve(name)
+                if name == "keystone":
+                    self._until(lambda: self._answers("keystone"), "Keystone does not answer")
+                    self._seed_identity()  # whoever starts after this finds himself known
+            time.sleep(0.1)
 
     def _serve(self, name: str) -> None:
         etc = self.directory / "etc" / name

@@ -1,6 +1,9 @@
 """Real control planes are pip packages of their own venvs, never the portal's. The make targets build them:
 
 python -m orders.tests.provisioning.venvs ironic sushy openstack
+
+Their versions, and those of all that they need, are in lab/pins: what `pip freeze` said of venvs that passed. To move
+on to newer ones, empty the file, build, run the tests, and write it anew.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(os.environ.get("PROVIDER_VENVS") or Path(__file__).parents[3] / ".venv-providers")
+PINS = Path(__file__).with_name("lab") / "pins"
 PACKAGES = {
     "ironic": ["ironic", "bcrypt"],
     "sushy": ["sushy-tools", "bcrypt"],
@@ -41,7 +45,10 @@ def build(venv: str) -> None:
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "venv", str(ROOT / venv)], check=True)
     pip = [str(ROOT / venv / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    subprocess.run([*pip, *PACKAGES[venv]], check=True)
+    pins = str(PINS / f"{venv}.txt")
+    quick = ["--no-compile"]  # most of it is never imported
+    subprocess.run([*pip, *quick, "--no-deps", "-r", pins], check=True)  # nothing to be worked out
+    subprocess.run([*pip, *quick, "-c", pins, *PACKAGES[venv]], check=True)  # another Python may need more
     done.touch()
     print(f"{venv}: built in {time.monotonic() - started:.0f} s", flush=True)
 
