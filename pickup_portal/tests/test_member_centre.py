@@ -195,6 +195,39 @@ def test_what_is_refused_on_a_phone_stands_where_the_reader_looks(open_page: Cal
     assert Order.objects.count() == 0
 
 
+def test_staff_see_whose_money_they_spend_once_a_system_costs_some(open_page: Callable[..., Page]) -> None:
+    code, member, staff = windows_card(), UserFactory.create(balance="400"), UserFactory.create(superuser=True)
+    page = open_page(PHONE, "zh-CN")
+    page.goto("/accounts/login/?next=/staff/orders/redeem/")
+    page.fill("[name=login]", staff.username)
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    page.fill("[name=member]", member.username)
+    page.fill("[name=note]", "电话委托")
+    page.fill("[name=code]", code)
+    page.press("[name=code]", "Enter")
+    page.wait_for_selector("#sum")
+    assert page.locator("[data-proof]").is_hidden()
+    page.get_by_label("Windows Server 2022").check()
+    assert page.get_by_text(f"您将使用 {member.username} 的余额").is_visible()
+    assert f"¥360.00 （从 {member.username} 的余额支付，当前余额 ¥400.00）" in page.inner_text("#sum")
+    page.get_by_label("Debian 12").check()
+    assert page.locator("[data-proof]").is_hidden()
+    page.get_by_label("Windows Server 2022").check()
+    page.fill("[name=proof-password]", "wrong")
+    page.click(".offer-actions button")
+    page.wait_for_selector("[data-proof] .field-errors >> text=密码不正确。")
+    assert page.evaluate("document.activeElement.name") == "proof-password"
+    faults: list[str] = []
+    look_at(page, None, faults)
+    assert faults == []
+    assert balance_of(member) == 400
+    page.fill("[name=proof-password]", PASSWORD)
+    page.click(".offer-actions button")
+    page.wait_for_url("**/staff/orders/*-*/")
+    assert balance_of(member) == 40
+
+
 def test_a_site_on_a_phone_opens_at_once_and_takes_its_domain_later(open_page: Callable[..., Page]) -> None:
     _batch, (code,) = make_batch(product_type=ProductType.VIRTUAL_HOST, quantity=1)
     page = open_page(PHONE, "zh-CN", "dark")
