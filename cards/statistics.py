@@ -37,11 +37,6 @@ class Tally:
         for each in fields(self):
             setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
-    @property
-    def rate(self) -> int:
-        """Percent picked up of what was issued."""
-        return round(100 * self.used / self.issued) if self.issued else 0
-
 
 @dataclass(frozen=True)
 class Scope:

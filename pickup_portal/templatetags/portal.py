@@ -160,6 +160,15 @@ def money(amount: Decimal | int | None, currency: str = "") -> SafeString | str:
 
 
 @register.simple_tag
+def rate(part: int, whole: int) -> str:
+    """Percent without decimals that says 0 and 100 only of none and of all: 1 of 500 is "<1%"."""
+    if not 0 < part < whole:
+        return "100%" if part and part >= whole else "0%"
+    percent = round(100 * part / whole)
+    return "<1%" if percent == 0 else ">99%" if percent == 100 else f"{percent}%"
+
+
+@register.simple_tag
 def card_code(last4: str) -> SafeString:
     """A card's code as lists show it: all but the last four characters hidden."""
     return format_html('<span class="code"><span class="code-hidden" aria-hidden="true">••••• </span>{}</span>', last4)
