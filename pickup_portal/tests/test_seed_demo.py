@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import stat
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from orders import redemption
 from orders.models import Order, Service
 from orders.provisioning.simulator import Simulator
 from pickup_portal import demo, seeding
+from pickup_portal.management.commands.serve import Command
 
 pytestmark = pytest.mark.django_db
 
@@ -98,6 +100,17 @@ def test_a_second_time_changes_nothing_but_offers_unused_codes() -> None:
         counts[3] + 1,
         counts[4],
     ]
+
+
+def test_a_portal_started_again_tells_codes_that_still_work(data_dir: Path) -> None:
+    serve = Command(stdout=StringIO())
+    serve.prepare_demo()
+    first = json.loads((data_dir / "demo.json").read_text())
+    host = next(card for card in first["codes"] if card["product_type"] == ProductType.VIRTUAL_HOST)
+    redemption.redeem(code=host["code"], member=User.objects.get(username=demo.MEMBER_LOGIN))
+    serve.prepare_demo()
+    told = [card["code"] for card in json.loads((data_dir / "demo.json").read_text())["codes"]]
+    assert (len(told), host["code"] in told) == (3, False)
 
 
 def test_a_seeding_that_was_killed_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,8 @@ class Command(BaseCommand):
             if not no_migrate:
                 call_command("migrate", verbosity=0, skip_checks=True)
                 call_command("createcachetable", verbosity=0)
-            if demo and not (data_dir / "demo.json").exists():
-                self._say("Making the demo data ...")
-                call_command("seed_demo", stdout=StringIO())  # what it prints comes with the welcome
+            if demo:
+                self.prepare_demo()
             connections.close_all()
             Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
             if not portal.stopping:
@@ -64,6 +63,12 @@ class Command(BaseCommand):
             portal.stop()
             listener.close()
             lock.close()
+
+    def prepare_demo(self) -> None:
+        """Make the demo, or note anew which of its codes nobody has used; what it prints comes with the welcome."""
+        if not (settings.DATA_DIR / "demo.json").exists():
+            self._say("Making the demo data ...")
+        call_command("seed_demo", stdout=StringIO())
 
     def _welcome(self, host: str, port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
