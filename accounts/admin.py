@@ -32,6 +32,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     show_full_result_count = False
     list_per_page = 50
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what the list's own filters ask: any other condition in the URL tells a hidden field bit by bit."""
+        return lookup in {f"{name}__{how}" for name in self.list_filter for how in ("exact", "isnull")}
+
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 

@@ -56,3 +56,29 @@ def test_no_secret_is_among_the_fields() -> None:
         assert shown
         assert not shown & secrets
         assert not set(site.list_display) & secrets
+
+
+def test_no_condition_in_the_url_tells_a_hidden_field() -> None:
+    """Negative control: the lists' own filters do narrow."""
+    batch, _codes = make_batch(quantity=2)
+    boss = UserFactory.create(superuser=True)
+    UserFactory.create(username="hanmei")
+    client = client_of(boss)
+    people, card_list = reverse("admin:accounts_user_changelist"), reverse("admin:cards_card_changelist")
+    last4 = batch.cards.get(serial=1).last4
+    assert client.get(people, {"password__startswith": boss.password[:3]}).status_code == 400
+    assert client.get(people, {"id__exact": boss.pk, "password": boss.password}).status_code == 400
+    assert client.get(card_list, {"last4__startswith": last4[:1]}).status_code == 400
+    assert "hanmei" in client.get(people, {"is_staff__exact": 0}).content.decode()
+    assert "hanmei" not in client.get(people, {"is_staff__exact": 1}).content.decode()
+
+
+def test_every_filter_of_the_admin_is_one_that_it_offers() -> None:
+    allowed = 0
+    for model, site in admin.site._registry.items():
+        for field in model._meta.get_fields():
+            for how in ("", "__exact", "__startswith", "__regex", "__gt", "__in"):
+                fits = site.lookup_allowed(field.name + how, "x")
+                allowed += fits
+                assert not fits or (how == "__exact" and field.name in site.list_filter), (model, field.name + how)
+    assert allowed
