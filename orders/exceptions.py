@@ -93,6 +93,18 @@ class MachineInUse(MachineError):
         return _("An order holds this machine: only its login and the note can be changed.")
 
 
+class OrderNotSettled(MachineError):
+    def __init__(self, number: str) -> None:
+        self.number = number
+        super().__init__(number)
+
+    def __str__(self) -> str:
+        return _(
+            "Order %(number)s holds this machine and is not settled. Wait until it is open, or cancel or settle it; "
+            "then take the machine out."
+        ) % {"number": self.number}
+
+
 class LoginNeeded(MachineError):
     def __str__(self) -> str:
         return _("The login that is kept belongs to the controller at the old address: type it again for the new one.")

@@ -14,10 +14,10 @@ from accounts.models import User
 from cards import audit, vault
 from cards.choices import AuditAction
 
-from .choices import MachineState
-from .exceptions import LoginNeeded, MachineInUse, MachineTaken, WrongMachineState
+from .choices import FINAL, MachineState
+from .exceptions import LoginNeeded, MachineInUse, MachineTaken, OrderNotSettled, WrongMachineState
 from .machines import FORGOTTEN
-from .models import Machine
+from .models import Machine, Order
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,15 @@ def change_machine(
 
 @transaction.atomic
 def take_out(*, machine: Machine, actor: User | None, reason: str, address: str | None = None) -> None:
-    """Nobody gets this machine until it is put back. An order that holds it holds it no longer. Raises
-    WrongMachineState."""
+    """Nobody gets this machine until it is put back. An order that holds it holds it no longer.
+
+    Until its order is settled the machine stays with it: a next attempt would take a second one, and a cancellation
+    would give the card back while this one runs. A settled order never becomes unsettled again, so that looking first
+    is enough. Raises OrderNotSettled, WrongMachineState.
+    """
     order = machine.order
+    if order and Order.objects.filter(pk=order.pk).exclude(state__in=FINAL).exists():
+        raise OrderNotSettled(order.number)
     standing = Machine.objects.filter(pk=machine.pk, order=order).exclude(state=MachineState.OUT)
     last = {"last_order": F("order")} if order else {}
     if not standing.update(**{**FORGOTTEN, "state": MachineState.OUT, "reason": reason, **last}):

@@ -19,12 +19,12 @@ from accounts.paging import KeysetPage
 from cards.views.access import StaffRequest, staff_view
 
 from . import machine_actions as actions
-from .choices import MachineState
+from .choices import FINAL, MachineState
 from .deeds import Deed, deed_page
-from .exceptions import MachineError
+from .exceptions import MachineError, OrderNotSettled
 from .machine_forms import MachineFilter, MachineForm, inventory_keys
 from .models import Machine
-from .staff_forms import DeedForm
+from .staff_forms import DeedForm, ProvenDeedForm
 
 MACHINES_A_PAGE = 50
 
@@ -102,9 +102,11 @@ def _form_page(
 @staff_view("orders.switch_machine")
 @require_http_methods(["GET", "POST"])
 def machine_out(request: StaffRequest, pk: int) -> HttpResponseBase:
-    machine, form = _machine(pk), DeedForm(request.POST or None)
+    machine, form = _machine(pk), ProvenDeedForm(request.POST or None, request=request)
     says = [_("No order gets this machine until it is put back.")]
-    if machine.order:
+    if machine.order and machine.order.state not in FINAL:
+        says = [str(OrderNotSettled(machine.order.number))]
+    elif machine.order:
         says += [
             _(
                 "Order %(number)s holds it and loses it: a member's server goes on running, "

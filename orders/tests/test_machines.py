@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from accounts.tests.factories import UserFactory
 from cards.choices import AuditAction, ProductType
 from cards.models import AuditEvent
 from cards.tests.factories import SPECS, make_batch
 from orders import machine_actions as actions
-from orders.choices import MachineState, OrderState
-from orders.exceptions import MachineInUse, MachineTaken, WrongMachineState
+from orders.choices import FINAL, MachineState, OrderState
+from orders.exceptions import MachineInUse, MachineTaken, OrderNotSettled, WrongMachineState
 from orders.fulfilment import request_for
 from orders.machines import PortalInventory
 from orders.models import Machine, Order
@@ -204,12 +205,30 @@ def test_what_an_order_holds_is_not_changed_under_it(orders: list[Order], invent
 def test_taken_out_of_an_orders_hands(orders: list[Order], inventory: PortalInventory) -> None:
     machine = MachineFactory.create()
     inventory.assign(asks(orders[0]))
+    Order.objects.filter(pk=orders[0].pk).update(state=OrderState.ACTIVE, opened_at=timezone.now(), external_id="m1")
     machine.refresh_from_db()
     actions.take_out(machine=machine, actor=None, reason="burnt")
     assert (machine.state, machine.order, machine.last_order) == (MachineState.OUT, None, orders[0])
     assert inventory.of(orders[0].key) is None
     with pytest.raises(WrongMachineState):
         actions.take_out(machine=machine, actor=None, reason="again")
+
+
+@pytest.mark.parametrize("state", [state for state in OrderState if state not in FINAL])
+def test_an_order_that_is_not_settled_keeps_its_machine(
+    orders: list[Order], inventory: PortalInventory, state: OrderState
+) -> None:
+    """Taken out of its hands, the order would take a second one, or give its card back while the first one runs."""
+    MachineFactory.create_batch(2)
+    first = inventory.assign(asks(orders[0]))
+    inventory.note_begun(orders[0].key)
+    Order.objects.filter(pk=orders[0].pk).update(state=state)
+    machine = Machine.objects.select_related("order").get(pk=first.id)
+    with pytest.raises(OrderNotSettled, match=orders[0].number):
+        actions.take_out(machine=machine, actor=None, reason="broken")
+    again = inventory.assign(asks(orders[0]))
+    assert (again.id, again.begun) == (first.id, True)
+    assert Machine.objects.filter(state=MachineState.ASSIGNED).count() == 1
 
 
 def test_taken_out_by_somebody_who_saw_another_order(orders: list[Order], inventory: PortalInventory) -> None:

@@ -8,18 +8,18 @@ import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
 
-from accounts.tests.factories import UserFactory
+from accounts.tests.factories import PASSWORD, UserFactory
 from cards import vault
 from cards.choices import AuditAction, ProductType
 from cards.models import AuditEvent
 from cards.tests.factories import LineFactory, ServerModelFactory, make_batch
 from cards.tests.staff import client_of, table_of, text_of
-from orders.choices import MachineState
+from orders.choices import MachineState, OrderState
 from orders.fulfilment import request_for
 from orders.machines import PortalInventory
 from orders.models import Machine, Order
 
-from .cast import place_order
+from .cast import place_order, put_into
 from .factories import LOGIN, MachineFactory
 
 pytestmark = pytest.mark.django_db
@@ -135,12 +135,15 @@ def test_a_held_machine_stays_what_it_is(operator: Client, held: Machine) -> Non
 def test_out_and_back(operator: Client, held: Machine) -> None:
     out, back = f"/staff/machines/{held.pk}/out/", f"/staff/machines/{held.pk}/back/"
     assert held.order is not None
-    assert held.order.number in text_of(operator.get(out))
-    assert operator.post(out, {"reason": ""}).status_code == 422
+    put_into(held.order, OrderState.ACTIVE)
+    assert f"Order {held.order.number} holds it and loses it" in text_of(operator.get(out))
+    assert operator.post(out, {"reason": "", "password": PASSWORD}).status_code == 422
+    for proof in ({}, {"password": "wrong"}):
+        assert operator.post(out, {"reason": "fan broken"} | proof).status_code == 422
     operator.post(back, {"reason": "no"})
     held.refresh_from_db()
     assert held.state == MachineState.ASSIGNED
-    operator.post(out, {"reason": "fan broken"})
+    operator.post(out, {"reason": "fan broken", "password": PASSWORD})
     held.refresh_from_db()
     assert (held.state, held.reason, held.order) == (MachineState.OUT, "fan broken", None)
     assert "wiped" in text_of(operator.get(back))
@@ -149,6 +152,16 @@ def test_out_and_back(operator: Client, held: Machine) -> None:
     assert (held.state, held.reason) == (MachineState.FREE, "")
     changes = [e.detail.get("note") for e in AuditEvent.objects.filter(action=AuditAction.CHANGE_MACHINE)]
     assert changes[:2] == ["mended", "fan broken"]
+
+
+def test_an_order_that_is_being_opened_keeps_its_machine(operator: Client, held: Machine) -> None:
+    out = f"/staff/machines/{held.pk}/out/"
+    assert held.order is not None
+    says = f"Order {held.order.number} holds this machine and is not settled."
+    assert says in text_of(operator.get(out))
+    page = operator.post(out, {"reason": "broken", "password": PASSWORD}, follow=True)
+    assert says in page.content.decode()
+    assert Machine.objects.get(pk=held.pk).order == held.order
 
 
 def test_the_list_is_filtered_and_paged(operator: Client, held: Machine) -> None:
