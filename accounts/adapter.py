@@ -24,7 +24,7 @@ from .address import client_address
 from .exceptions import InvitationNotValid
 from .membership import accept_invitation, is_invited, keep_external_id, member_of_company
 from .models import User
-from .stepup import is_password_of, signed_in_just_now
+from .stepup import SIGN_IN_AGAIN, is_password_of, ways_of
 
 INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
 
@@ -56,8 +56,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return settings.LOCAL_PASSWORDS and is_password_of(context.request, user, password)
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """A sign-in as fresh as a proof has to be counts as one: docs/decisions/035-fresh-sign-in.md."""
-        return super().is_reauthentication_required(app=app, **kwargs) and not signed_in_just_now(context.request)
+        """As in allauth. Who has nothing to show but his sign-in needs a fresh one, where allauth would ask nothing:
+        without it he is led away by ImmediateHttpResponse."""
+        ways = ways_of(context.request)
+        if ways.signs_in_again:
+            messages.warning(context.request, _(SIGN_IN_AGAIN))
+            raise ImmediateHttpResponse(redirect("profile"))
+        return ways.has_something and super().is_reauthentication_required(app=app, **kwargs)
+
+    def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
+        """Passwords are no proof where they open nothing."""
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        return [each for each in methods if settings.LOCAL_PASSWORDS or each["id"] != "reauthenticate"]
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Sign-in limits count the same address as codes do; behind a proxy allauth would count everyone as one."""

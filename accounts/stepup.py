@@ -4,7 +4,8 @@ A form that guards such a deed derives from `StepUpForm` and is given the reques
 second-factor code, whichever the person has; one of them is enough. A second factor given within the last five
 minutes counts too (a passkey at sign-in, or at allauth's page for it, where the form links to): one-time codes cannot
 be typed twice. A typed password counts for that one deed. Who has neither password nor second factor, as with single
-sign-on, needs a sign-in of the last five minutes.
+sign-on, needs a sign-in of the last five minutes. A password counts only where passwords open something
+(`LOCAL_PASSWORDS`).
 
 Every try takes a place in the throttle first, a right one gives it back. What was typed stands in no log and no error
 report: the form names both fields to Django's report filter.
@@ -26,7 +27,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, gettext_noop
 from django.views.decorators.debug import sensitive_variables
 
 from .exceptions import TooManyAttempts
@@ -35,6 +36,9 @@ from .throttle import give_back, take_place
 
 TRIES = 5
 SECRETS = ("password", "second_factor")
+SIGN_IN_AGAIN = gettext_noop(
+    "Your sign-in is too long ago for this. Sign out, sign in again and come back within five minutes."
+)
 
 
 def keep_out_of_reports(request: HttpRequest, *names: str) -> None:
@@ -54,26 +58,26 @@ class Ways:
     passkey: bool
 
     @property
+    def has_something(self) -> bool:
+        """Something better than a sign-in can be asked of this person."""
+        return self.password or self.code or self.passkey
+
+    @property
     def signs_in_again(self) -> bool:
         """Nothing can be typed here: only a new sign-in proves who it is."""
-        return not (self.recent or self.password or self.code or self.passkey)
+        return not (self.recent or self.has_something)
 
 
 def ways_of(request: HttpRequest) -> Ways:
     user = request.user
     assert isinstance(user, User)  # noqa: S101  (for the type checker: only signed-in people see such forms)
     types = set(Authenticator.objects.filter(user=user).values_list("type", flat=True))
-    password, passkey = user.has_usable_password(), Authenticator.Type.WEBAUTHN in types
-    code = bool(types - {Authenticator.Type.WEBAUTHN})
+    password = settings.LOCAL_PASSWORDS and user.has_usable_password()
+    code, passkey = bool(types - {Authenticator.Type.WEBAUTHN}), Authenticator.Type.WEBAUTHN in types
     recent = [record for record in get_authentication_records(request, user) if _is_fresh(record["at"])]
     if password or code or passkey:
         recent = [record for record in recent if _is_proof(record)]
     return Ways(recent=bool(recent), password=password, code=code, passkey=passkey)
-
-
-def signed_in_just_now(request: HttpRequest) -> bool:
-    """Whether this session's person proved himself in any way within the last five minutes, by signing in or since."""
-    return any(_is_fresh(record["at"]) for record in get_authentication_records(request, request.user))
 
 
 def _is_fresh(at: float) -> bool:

@@ -131,7 +131,9 @@ def test_signed_in_here_first_the_accounts_can_be_connected(company: Company) ->
     client.post("/accounts/login/", {"login": member.username, "password": PASSWORD})
     page = client.get("/accounts/3rdparty/")
     assert "Example Hosting" in page.content.decode()
-    company.sign_in(client, "77", process="connect")
+    assert company.sign_in(client, "77", process="connect")["Location"] == "/accounts/reauthenticate/"
+    assert not SocialAccount.objects.exists()
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
     assert SocialAccount.objects.get().user == member
     company.sign_in(again := Client(), "77")
     assert whose(again) == member

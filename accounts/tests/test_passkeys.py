@@ -35,7 +35,10 @@ def test_a_member_makes_a_passkey_and_signs_in_with_it_until_it_is_removed(page:
     page.fill("[name=login]", member.username)
     page.fill("[name=password]", PASSWORD)
     page.press("[name=password]", "Enter")
-    page.wait_for_url("**/webauthn/add/")  # who signed in just now is not asked for the password again
+    page.wait_for_url("**/reauthenticate/**")
+    page.fill("[name=password]", PASSWORD)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url("**/webauthn/add/")
     page.fill("[name=name]", "laptop")
     page.check("[name=passwordless]")
     page.click("#mfa_webauthn_add")

@@ -193,6 +193,15 @@ def test_without_a_password_a_second_factor_or_a_recent_sign_in_does_it(sam: Use
     assert sent(sam, second_factor=code).is_valid()
 
 
+def test_where_passwords_open_nothing_an_old_one_proves_nothing(sam: User, settings: Any) -> None:
+    assert sent(sam, password=PASSWORD).is_valid()
+    settings.LOCAL_PASSWORDS = False
+    assert not sent(sam, password=PASSWORD).is_valid()
+    assert "password" not in DeedForm(request=asked_by(sam)).fields
+    assert sent(sam, now(method="socialaccount")).is_valid()
+    assert not sent(sam, now(method="socialaccount", age=301)).is_valid()
+
+
 def test_records_of_another_person_in_the_session_do_not_count(sam: User) -> None:
     request = asked_by(sam, now(reauthenticated=True))
     request.user = UserFactory.create(staff=True)
