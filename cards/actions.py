@@ -148,6 +148,7 @@ def checked_row(
             product_type=product_type,
             spec=clean,
             term_months=term_months,
+            windows_policy=windows_policy,
             price=price,
             quantity=quantity,
         ),

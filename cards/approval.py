@@ -2,8 +2,9 @@
 
 Off unless BATCH_APPROVAL_VALUE or BATCH_APPROVAL_QUANTITY is set. A batch counts whole: adding cards to one that is
 (then) above a limit waits too, and whoever asked for it cannot extend it. Values are counted at the higher of the
-reference price and the computed one, so that a low price typed in hides nothing. The constraints of Batch keep
-the approver another person than the creator and the asker, whatever roles he has.
+reference price and the computed one, Windows with it where it is included, so that a low price typed in hides nothing;
+what has neither price has no known value and is above every limit on value. The constraints of Batch keep the approver
+another person than the creator and the asker, whatever roles he has.
 """
 
 from __future__ import annotations
@@ -19,14 +20,21 @@ from accounts.models import User
 from accounts.wakeup import call_after_commit
 
 from . import audit, pricing
-from .choices import AuditAction, BatchStatus
+from .choices import AuditAction, BatchStatus, WindowsPolicy
 from .exceptions import AnotherPerson, ChangedMeanwhile, NothingToApprove
 from .models import Batch, Line
 from .tasks import generate_batch
 
 
 def is_above_limit(
-    *, line: Line, product_type: str, spec: dict[str, Any], term_months: int, price: Decimal, quantity: int
+    *,
+    line: Line,
+    product_type: str,
+    spec: dict[str, Any],
+    term_months: int,
+    windows_policy: str,
+    price: Decimal,
+    quantity: int,
 ) -> bool:
     """Whether that many cards need a second person."""
     most, worth = settings.BATCH_APPROVAL_QUANTITY, settings.BATCH_APPROVAL_VALUE
@@ -35,7 +43,10 @@ def is_above_limit(
     if not worth:
         return False
     computed = pricing.quote(line, product_type, spec, term_months).total
-    return bool(max(price, computed) * quantity > worth)
+    if windows_policy == WindowsPolicy.INCLUDED:
+        computed += pricing.windows_surcharge(line, term_months)
+    value = max(price, computed) * quantity
+    return bool(not value or value > worth)
 
 
 def needs_second_person(batch: Batch, quantity: int) -> bool:
@@ -45,6 +56,7 @@ def needs_second_person(batch: Batch, quantity: int) -> bool:
         product_type=batch.product_type,
         spec=batch.spec,
         term_months=batch.term_months,
+        windows_policy=batch.windows_policy,
         price=batch.reference_price,
         quantity=quantity,
     )

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, UserFactory
 from cards import actions, approval, changes, exports, generation, imports
-from cards.choices import AuditAction, BatchShown, BatchStatus
+from cards.choices import AuditAction, BatchShown, BatchStatus, WindowsPolicy
 from cards.exceptions import AnotherPerson, ChangedMeanwhile, NothingToApprove, NotWhole
 from cards.models import AuditEvent, Batch, Card
 
@@ -80,6 +80,32 @@ def test_value_counts_the_computed_price_too(settings: Any, ann: User) -> None:
     assert dear.status == BatchStatus.WAITING
     fair, _ = make_batch(quantity=2, line=line, created_by=ann)
     assert (fair.status, fair.reference_price * 2 <= 5000) == (BatchStatus.READY, True)
+
+
+def test_included_windows_counts(settings: Any, ann: User) -> None:
+    settings.BATCH_APPROVAL_QUANTITY, settings.BATCH_APPROVAL_VALUE = 0, Decimal(10_000)
+    line = LineFactory.create(windows_monthly_price=Decimal(5000))
+    options: dict[str, Any] = {"product_type": "cloud_server", "term_months": 1, "line": line, "created_by": ann}
+    given, _ = make_batch(quantity=3, windows_policy=WindowsPolicy.INCLUDED, **options)
+    assert (given.status, given.reference_price * 3 < 10_000) == (BatchStatus.WAITING, True)
+    paid, _ = make_batch(quantity=3, windows_policy=WindowsPolicy.MEMBER_PAYS, **options)
+    assert paid.status == BatchStatus.READY
+    grown, _ = make_batch(quantity=1, windows_policy=WindowsPolicy.INCLUDED, **options)
+    assert grown.status == BatchStatus.READY
+    changes.add_cards(batch=grown, count=1, actor=ann)
+    assert grown.status == BatchStatus.WAITING
+
+
+def test_what_has_no_price_is_above_every_limit_on_value(settings: Any, ann: User) -> None:
+    settings.BATCH_APPROVAL_QUANTITY = 0
+    line = LineFactory.create(web_space_gb_price=0, database_price=0)
+    options: dict[str, Any] = {"product_type": "virtual_host", "line": line, "reference_price": Decimal(0)}
+    options["created_by"] = ann
+    assert make_batch(quantity=1, **options)[0].status == BatchStatus.READY
+    settings.BATCH_APPROVAL_VALUE = Decimal(1000)
+    assert make_batch(quantity=1, **options)[0].status == BatchStatus.WAITING
+    priced, _ = make_batch(quantity=1, **options | {"reference_price": Decimal(1000)})
+    assert priced.status == BatchStatus.READY
 
 
 def test_one_person_with_two_roles_cannot_pass_it(ann: User) -> None:
