@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import requests
@@ -13,6 +14,7 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect, render
@@ -38,6 +40,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if settings.SIGN_UP == "invitation":
             return is_invited(request.session.get(INVITATION, ""))
         return bool(settings.SIGN_UP == "open")
+
+    def clean_username(self, username: str, shallow: bool = False) -> str:
+        """A new name must not read like somebody's member ID or e-mail address: staff find people by all three."""
+        name: str = super().clean_username(username, shallow=shallow)
+        plain = unicodedata.normalize("NFKC", name)
+        if plain.isdigit() or "@" in plain:
+            raise ValidationError(_("A user name cannot be a number alone, and has no @ in it."))
+        if not shallow and User.objects.filter(external_id=name).exists():
+            raise self.validation_error("username_taken")
+        return name
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         """The account and the invitation it spends are one."""

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import Q
 from django.utils import timezone
 
 from .exceptions import AccountError
 from .models import User
+from .search import user_named
 
 
 class Failed(Exception):
@@ -94,14 +94,6 @@ def table(rows: list[dict[str, Any]], columns: Iterable[str]) -> Iterable[str]:
 def _width(text: str) -> int:
     """How many columns of a terminal the text takes: Chinese characters take two."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def user_named(login: str) -> User:
-    """The user with this login name, e-mail address or member ID at the company."""
-    found = list(User.objects.filter(Q(username=login) | Q(email__iexact=login) | Q(external_id=login))[:2])
-    if len(found) != 1:
-        raise CommandError(f"{'No user is' if not found else 'More than one user is'} called {login!r}.")
-    return found[0]
 
 
 def staff_named(login: str) -> User:

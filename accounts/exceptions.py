@@ -32,6 +32,31 @@ class InvitationNotValid(AccountError):
         return _("This invitation has been used or has expired. Please ask for a new one.")
 
 
+class NoSuchUser(AccountError):
+    """`text` is what was typed; a person who is shut out counts as none where something is to be done for him."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return _("Nobody has “%(text)s” as user name, e-mail address or member ID.") % {"text": self.text}
+
+
+class SeveralUsers(AccountError):
+    """`text` fits the people with these `usernames`."""
+
+    def __init__(self, text: str, usernames: list[str]) -> None:
+        self.text, self.usernames = text, usernames
+        super().__init__(text, usernames)
+
+    def __str__(self) -> str:
+        return _(
+            "“%(text)s” is one person's name and another's member ID (%(names)s). Type the user name or the e-mail "
+            "address that only the one you mean has."
+        ) % {"text": self.text, "names": ", ".join(self.usernames)}
+
+
 class TooManyAttempts(AccountError):
     """`wait` is how long until the next attempt is heard."""
 

@@ -1,24 +1,49 @@
-"""Finding members by what staff have in hand, by indexes alone."""
+"""Finding people by what staff have in hand, by indexes alone."""
 
 from __future__ import annotations
 
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
+from .exceptions import NoSuchUser, SeveralUsers
 from .models import User
 
 MOST = 200
 
 
+def user_named(text: str) -> User:
+    """The one person with this user name, e-mail address or member ID, as pages show it.
+
+    Raises NoSuchUser, and SeveralUsers where the text is one person's name and another's member ID: a card must not
+    go to whoever chose his name cleverly.
+    """
+    exactly = Q(username=text) | Q(~Q(email=""), lower_email=text.lower()) | _has_member_id(text)
+    found = list(_with_lower_email().filter(exactly).order_by("pk")[:3]) if text else []
+    if not found:
+        raise NoSuchUser(text)
+    if len(found) > 1:
+        raise SeveralUsers(text, [user.get_username() for user in found])
+    return found[0]
+
+
 def find_members(text: str) -> QuerySet[User]:
     """Members whom a text names: member ID, e-mail address, or the beginning of a user name. Each has its index."""
-    named = Q(username__startswith=text) | Q(~Q(email=""), lower_email=text.lower()) | Q(external_id=text)
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        # Members known by the company's own number are not found under the portal's.
-        named |= Q(pk=int(text), external_id=None) | Q(pk=int(text), external_id="")
-    return User.objects.alias(lower_email=Lower("email")).filter(named, is_staff=False)
+    named = Q(username__startswith=text) | Q(~Q(email=""), lower_email=text.lower()) | _has_member_id(text)
+    return _with_lower_email().filter(named, is_staff=False)
 
 
 def keys_of_members(text: str) -> list[int]:
     """The keys of at most MOST of them, looked up first: a list that is narrowed to known members keeps its index."""
     return list(find_members(text).values_list("pk", flat=True)[:MOST])
+
+
+def _with_lower_email() -> QuerySet[User]:
+    return User.objects.alias(lower_email=Lower("email"))
+
+
+def _has_member_id(text: str) -> Q:
+    """As `User.member_id`: who is known by the company's own number is not found under the portal's."""
+    known = Q(external_id=text)
+    if text.isascii() and text.isdigit() and len(text) <= 18 and not text.startswith("0"):
+        known |= Q(pk=int(text), external_id=None) | Q(pk=int(text), external_id="")
+    return known

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 from django.forms.boundfield import BoundField
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from accounts.exceptions import AccountError, NoSuchUser
 from accounts.models import User
+from accounts.search import user_named
 from accounts.stepup import StepUpForm
 from cards import catalog
 from cards.choices import ProductType
@@ -122,13 +123,12 @@ class BehalfForm(forms.Form):
 
     def clean_member(self) -> str:
         wanted: str = self.cleaned_data["member"].strip()
-        named = Q(username=wanted) | Q(email__iexact=wanted) | Q(external_id=wanted)
-        found = list(User.objects.filter(named, is_active=True)[:2])
-        if len(found) != 1:
-            raise forms.ValidationError(
-                _("More than one member is called that.") if found else _("There is no such member.")
-            )
-        self.found = found[0]
+        try:
+            self.found = user_named(wanted)
+        except AccountError as error:
+            raise forms.ValidationError(str(error)) from None
+        if not self.found.is_active:
+            raise forms.ValidationError(str(NoSuchUser(wanted)))
         return wanted
 
     def hidden(self) -> list[tuple[str, str]]:

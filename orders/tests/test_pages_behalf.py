@@ -87,7 +87,27 @@ def test_a_member_has_three_names(client: Client, alice: User, code: str, wanted
     assert "For <strong>alice</strong>" in post(client, "check", code, member=wanted).content.decode()
 
 
-@pytest.mark.parametrize(("field", "says"), [("member", "no such member"), ("note", "This field is required")])
+def test_the_offer_names_him_and_his_member_id(client: Client, alice: User, code: str) -> None:
+    offer = post(client, "check", code, member=alice.member_id).content.decode()
+    assert f"For <strong>alice</strong> (member ID {alice.pk})" in offer
+    User.objects.filter(pk=alice.pk).update(external_id="C-2305")
+    assert "For <strong>alice</strong> (member ID C-2305)" in post(client, "check", code).content.decode()
+
+
+def test_nobody_gets_a_card_by_choosing_anothers_member_id_as_his_name(client: Client, alice: User, code: str) -> None:
+    UserFactory.create(username=alice.member_id)
+    for step in ("check", "confirm"):
+        page = post(client, step, code, member=alice.member_id).content.decode()
+        assert "is one person&#x27;s name and another&#x27;s member ID" in page
+    assert_nothing_spent(Card.objects.get())
+
+
+def test_who_is_shut_out_gets_none(client: Client, alice: User, code: str) -> None:
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert "Nobody has “alice”" in post(client, "check", code).content.decode()
+
+
+@pytest.mark.parametrize(("field", "says"), [("member", "Nobody has “nobody”"), ("note", "This field is required")])
 @pytest.mark.parametrize("step", ["check", "confirm"])
 def test_without_member_or_reason_nothing_happens(
     client: Client, alice: User, code: str, step: str, field: str, says: str

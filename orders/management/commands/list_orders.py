@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from accounts.command import table, user_named
+from accounts.command import table
+from accounts.search import user_named
 from cards.command import batch_numbered
 from orders.choices import IN_FLIGHT, STUCK, OrderState
 from orders.command import OrderCommand, order_facts

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts.command import code_from_stdin, staff_named, user_named
+from accounts.command import code_from_stdin, staff_named
+from accounts.search import user_named
 from accounts.wakeup import muted
 from orders import fulfilment, redemption
 from orders.command import OrderCommand, order_facts, order_numbered
