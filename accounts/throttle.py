@@ -104,8 +104,11 @@ def forget_attempt(user: User) -> None:
         cursor.execute("UPDATE accounts_attemptgate SET tries = tries - 1 WHERE user_id = %s", [user.pk])
 
 
-def count_wrong(user: User, address: str | None) -> None:
-    """The attempt stays counted; a full round closes the person's gate for a while."""
+def count_wrong(user: User, address: str | None, *, codes: int = 1) -> None:
+    """The attempt stays counted; a full round closes the person's gate for a while.
+
+    `codes`: how many were wrong of a list that was one attempt; all of them are the person's, in one round at most.
+    """
     now = timezone.now()
     block = address_block(address or "")
     block_full = _count_up(f"code:block:{block}", now) > settings.THROTTLE_ADDRESS
@@ -114,11 +117,12 @@ def count_wrong(user: User, address: str | None) -> None:
     if block_full or portal_full:
         limit = min(limit, settings.THROTTLE_CROWDED)
     gates = AttemptGate.objects.filter(user=user)
-    if (gate := gates.get()).tries >= limit:
+    tries = (gate := gates.get()).tries + codes - 1
+    if tries >= limit:
         gates.update(tries=0, rounds=F("rounds") + 1, last_at=now, open_at=now + wait_after(gate.rounds))
         logger.warning("user %s from %s: %d rounds of wrong codes", user.pk, block, gate.rounds + 1)
     else:
-        gates.update(last_at=now)
+        gates.update(tries=tries, last_at=now)
 
 
 def wait_after(rounds: int) -> timedelta:

@@ -27,8 +27,8 @@ def outcome_of(card: Card | None, member: User, now: datetime) -> TryOutcome | N
     return TryOutcome.EXPIRED if card.batch.expires_at <= now else None
 
 
-def note_refusal(*, member: User, address: str | None, card: Card | None) -> None:
-    """Count one refused code; its own transaction, after that of the redemption was rolled back."""
+def note_refusal(*, member: User, address: str | None, card: Card | None, tries: int = 1) -> None:
+    """Count one refused code, or as many as a list held; its own transaction, after the one in which it was refused."""
     now = timezone.now()
     outcome = outcome_of(card, member, now)
     if outcome is None:
@@ -45,9 +45,9 @@ def note_refusal(*, member: User, address: str | None, card: Card | None) -> Non
     absent = {f"{name}__isnull": True for name, value in row.items() if value is None}
     same = {name: value for name, value in row.items() if value is not None} | absent
     with transaction.atomic():
-        if not RefusedTry.objects.filter(**same).update(tries=F("tries") + 1, last_at=now):
+        if not RefusedTry.objects.filter(**same).update(tries=F("tries") + tries, last_at=now):
             # Two at the same instant make two rows, which count the same.
-            RefusedTry.objects.create(**row, last_at=now)
+            RefusedTry.objects.create(**row, tries=tries, last_at=now)
 
 
 def forget_old() -> int:

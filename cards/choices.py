@@ -112,6 +112,7 @@ class AuditAction(models.TextChoices):
     DISABLE_MEMBER = "disable_member", _("Member disabled")
     ENABLE_MEMBER = "enable_member", _("Member enabled")
     INVITE_MEMBER = "invite_member", _("Member invited")
+    LOOK_UP_LIST = "look_up_list", _("List of codes looked up")
     EXPORT_LIST = "export_list", _("List exported")
     CHANGE_CATALOGUE = "change_catalogue", _("Catalogue changed")
     CHANGE_MACHINE = "change_machine", _("Machine changed")

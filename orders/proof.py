@@ -16,7 +16,8 @@ from django.views.decorators.debug import sensitive_variables
 from accounts.models import User
 from cards import attempts, codes, vault
 from cards.choices import CardStatus
-from cards.models import Card, CodeForm
+from cards.imported import imported_form
+from cards.models import Card
 
 from .exceptions import (
     AlreadyYours,
@@ -65,17 +66,6 @@ def proves(card: Card, member: User, now: datetime) -> bool:
     if not batch.guessable or (card.status == CardStatus.USED and card.used_by_id == member.pk):
         return True
     return card.status == CardStatus.UNUSED and not batch.disabled_at and batch.expires_at > now
-
-
-@sensitive_variables("code", "canonical")
-def imported_form(code: str) -> str:
-    """The normal form of a text that looks as imported codes do, "" for any other: a matter of the text alone."""
-    try:
-        canonical = codes.canonical(code)
-    except codes.BadCode:
-        return ""
-    forms = CodeForm.objects.filter(length=len(canonical)).values_list("symbols", flat=True)
-    return canonical if any(set(canonical) <= set(symbols) for symbols in forms) else ""
 
 
 def require_usable(card: Card, member: User, now: datetime) -> None:

@@ -24,13 +24,14 @@ from accounts.wakeup import call_after_commit
 from cards import actions as card_actions
 from cards import audit
 from cards.choices import AuditAction
+from cards.imported import imported_form
 from cards.models import Batch, Card, Image
 
 from .exceptions import ChargeNotConfirmed, RedemptionRefused, Together, UnknownCode
 from .models import Order
 from .offer import OSChoice, Preview, chosen_image, preview_of, surcharge_of
 from .placing import new_number, place_order
-from .proof import imported_form, noting, proves, read, require_usable
+from .proof import noting, proves, read, require_usable
 from .tasks import provision
 from .wishes import NO_WISHES, Wishes, checked
 

@@ -7,7 +7,10 @@ from django.http import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from .. import finding
+from accounts.address import client_address
+from accounts.exceptions import TooManyAttempts
+
+from .. import staff_lookups
 from ..forms import FindForm
 from ..models import Card, CardUse, Replacement
 from .access import SEE_LAST4, StaffRequest, staff_view
@@ -22,8 +25,11 @@ def card_find(request: StaffRequest) -> HttpResponseBase:
     context: dict[str, object] = {"form": form}
     if request.method == "POST" and form.is_valid():
         text = form.cleaned_data["q"]
-        found = finding.find_cards(text, by_last4=by_last4)
         form = FindForm(by_last4=by_last4)  # what was typed may be a code: it is not written into the page again
+        try:
+            found = staff_lookups.find(text, actor=request.user, address=client_address(request), by_last4=by_last4)
+        except TooManyAttempts as refusal:
+            return render(request, "staff/card_find.html", {"form": form, "refusal": refusal}, status=429)
         alone = text.isascii() and text.isdigit() and len(text) < 10
         context = {"form": form, "found": found, "rows": rows_of(found.cards), "number_alone": alone}
     return render(request, "staff/card_find.html", context)

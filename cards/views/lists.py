@@ -10,12 +10,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from accounts.address import client_address
+from accounts.exceptions import TooManyAttempts
 
 from .. import lists
 from ..choices import ListOutcome
 from ..forms import CodeListForm, SelectionForm
 from ..lists import Listed, Result
 from ..models import Batch
+from ..staff_lookups import look_up_list
 from .access import StaffRequest, staff_view
 
 
@@ -28,7 +30,12 @@ def cards_disable(request: StaffRequest) -> HttpResponseBase:
         return _confirmed(request)
     form = CodeListForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
-        return _foreseen(request, lists.cards_of_lines(form.lines), reason=form.cleaned_data["reason"])
+        try:
+            lines = look_up_list(form.lines, actor=request.user, address=client_address(request))
+        except TooManyAttempts as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            return _foreseen(request, lines, reason=form.cleaned_data["reason"])
     return render(request, "staff/cards_disable.html", {"form": form}, status=422 if form.errors else 200)
 
 
