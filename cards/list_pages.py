@@ -19,6 +19,7 @@ from accounts.paging import within
 
 from . import audit
 from .choices import AuditAction
+from .code_texts import masked
 from .tables import csv_line
 
 FIRST_ROWS, ROWS_AT_A_TIME = 100, 2000  # the first rows are soon on their way
@@ -109,7 +110,7 @@ def csv_of(
     actor: User,
 ) -> StreamingHttpResponse:
     """The filtered rows, oldest first, streamed; who took them, and by which filter, stands in the audit trail."""
-    query = request.GET.copy()
+    query = masked(request.GET)
     for key in ("sort", "before", "after"):
         query.pop(key, None)
     audit.record(

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.address import client_address
 from accounts.paging import KeysetPage
-from cards.views.access import StaffRequest, staff_view
+from cards.views.access import StaffRequest, staff_view, without_codes
 
 from . import machine_actions as actions
 from .choices import FINAL, MachineState
@@ -31,6 +31,7 @@ MACHINES_A_PAGE = 50
 
 @staff_view("orders.view_machine")
 @require_GET
+@without_codes(imported=False)
 def machine_list(request: StaffRequest) -> HttpResponse:
     counts = dict(Machine.objects.order_by().values_list("state").annotate(Count("pk")))
     models = list(Machine.objects.order_by("server_model").values_list("server_model", flat=True).distinct())

@@ -20,7 +20,7 @@ from accounts.models import LedgerEntry, User
 from accounts.paging import KeysetPage
 from accounts.search import find_members
 from cards.models import CardUse
-from cards.views.access import StaffRequest, staff_view
+from cards.views.access import StaffRequest, staff_view, without_codes
 
 from . import member_actions as actions
 from .choices import IN_FLIGHT, STUCK, ServiceState
@@ -35,6 +35,7 @@ SHOWN = 10  # rows of each kind on a member's page; the lists behind them show a
 
 @staff_view("accounts.view_user")
 @require_GET
+@without_codes()
 def member_list(request: StaffRequest) -> HttpResponse:
     form = MemberFilter(request.GET)
     form.is_valid()

@@ -17,7 +17,7 @@ from accounts.paging import KeysetPage
 from accounts.search import keys_of_members
 from cards import catalog
 from cards.actions import Validity
-from cards.views.access import StaffRequest, staff_view
+from cards.views.access import StaffRequest, staff_view, without_codes
 
 from . import actions
 from .choices import ServiceState
@@ -32,6 +32,7 @@ SERVICES_A_PAGE = 50
 
 @staff_view("orders.view_service")
 @require_GET
+@without_codes()
 def service_list(request: StaffRequest) -> HttpResponse:
     form = ServiceFilter(request.GET)
     form.is_valid()

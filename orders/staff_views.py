@@ -19,7 +19,7 @@ from accounts.paging import KeysetPage
 from accounts.search import keys_of_members
 from cards import catalog
 from cards.list_pages import Sorting, csv_of, in_days, moment
-from cards.views.access import StaffRequest, last4_for, staff_view
+from cards.views.access import StaffRequest, last4_for, staff_view, without_codes
 
 from . import actions
 from .choices import IN_FLIGHT, STUCK
@@ -38,6 +38,7 @@ MOST_NAMED = 200  # orders whose numbers begin alike
 
 @staff_view("orders.view_order")
 @require_GET
+@without_codes()
 def order_list(request: StaffRequest) -> HttpResponse:
     form = OrderFilterForm(request.GET)
     chosen = form.chosen()

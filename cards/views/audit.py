@@ -19,13 +19,14 @@ from ..forms import AuditFilter, id_in
 from ..list_pages import csv_of, in_days
 from ..models import AuditCheck, AuditEvent, AuditHead, Card
 from ..templatetags.trail import PEOPLE
-from .access import SEE_LAST4, StaffRequest, staff_view
+from .access import SEE_LAST4, StaffRequest, staff_view, without_codes
 
 EVENTS_A_PAGE = 50
 COLUMNS = ("id", "time", "action", "actor", "batch", "card", "address", "details", "link", "hash")  # for machines
 
 
 @staff_view("cards.view_audit_trail")
+@without_codes()
 def audit_trail(request: StaffRequest) -> HttpResponseBase:
     form = AuditFilter(request.GET)
     chosen = form.chosen()

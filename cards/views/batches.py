@@ -25,7 +25,7 @@ from ..generation import pace_of
 from ..list_pages import Sorting, csv_of, in_days, moment
 from ..models import Batch, BatchQuerySet, Card
 from ..statistics import left_of
-from .access import StaffRequest, staff_view
+from .access import StaffRequest, staff_view, without_codes
 from .finding import rows_of
 
 SORTS = {"id": "pk", "expires": "expires_at"}  # the columns that have an index for it
@@ -39,6 +39,7 @@ def home(request: StaffRequest) -> HttpResponseBase:
 
 
 @staff_view("cards.view_batch")
+@without_codes()
 def batch_list(request: StaffRequest) -> HttpResponseBase:
     form = BatchFilter(request.GET)
     chosen = form.chosen()

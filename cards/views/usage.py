@@ -19,13 +19,14 @@ from accounts.search import keys_of_members
 from ..forms import UsageFilter, id_in
 from ..list_pages import Sorting, csv_of, in_days, moment
 from ..models import CardUse
-from .access import StaffRequest, last4_for, staff_view
+from .access import StaffRequest, last4_for, staff_view, without_codes
 
 SORTS = {"id": "pk", "picked": "used_at"}  # the columns that have an index for it
 USES_A_PAGE = 20
 
 
 @staff_view("cards.view_carduse")
+@without_codes()
 def usage_log(request: StaffRequest) -> HttpResponseBase:
     form = UsageFilter(request.GET)
     chosen = form.chosen()
