@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import Any, NoReturn
 
 import requests
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.models import EmailAddress
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
@@ -23,9 +22,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from .address import client_address
-from .exceptions import InvitationNotValid
+from .exceptions import InvitationNotValid, MemberIdUnfit
+from .mailboxes import address_is_taken, free_address, unconfirmed_address
 from .membership import accept_invitation, is_invited, keep_external_id, member_of_company
-from .models import User
+from .models import MEMBER_ID_LENGTH, User
 from .stepup import SIGN_IN_AGAIN, is_password_of, ways_of
 
 INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
@@ -103,20 +103,27 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return session
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """1. The two answers of the company must speak of one person.
+        """1. The two answers of the company must speak of one person, by an ID that can be kept whole.
         2. A member whom the company's ID names already is that member; staff link theirs by hand, signed in.
-        3. An address that is not verified is not taken, and one that another account has links nothing.
+        3. Nothing is linked to an account whose own address nobody confirmed: a stranger may have made it.
+        4. An address that is not verified is not taken, and one that is another account's links nothing.
         """
         data = sociallogin.account.extra_data
-        subjects = {part["sub"] for name in ("userinfo", "id_token") if (part := data.get(name)) and "sub" in part}
+        subjects = {str(part["sub"]) for name in ("userinfo", "id_token") if (part := data.get(name)) and "sub" in part}
         if len(subjects) > 1:
             self._refuse(request, _("The sign-in could not be completed. Please try again."))
-        external_id = _member_id(sociallogin)
+        try:
+            external_id = _member_id(sociallogin)
+        except MemberIdUnfit as error:
+            self._refuse(request, str(error))
         if sociallogin.is_existing:
             if sociallogin.user.pk:
                 keep_external_id(user=sociallogin.user, external_id=external_id)
             return
         if sociallogin.state.get("process") == "connect":
+            if request.user.is_authenticated and unconfirmed_address(request.user):
+                text = _("Please confirm your e-mail address first: then you can connect the company's sign-in.")
+                self._refuse(request, text, "account_email")
             return
         if known := member_of_company(external_id):
             sociallogin.connect(request, known)
@@ -125,7 +132,10 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
         user: User = super().populate_user(request, sociallogin, data)
-        external_id = _member_id(sociallogin)
+        try:
+            external_id = _member_id(sociallogin)
+        except MemberIdUnfit:  # `pre_social_login` is next, and refuses him
+            return user
         if external_id and not User.objects.filter(external_id=external_id).exists():
             user.external_id = external_id
         return user
@@ -134,7 +144,9 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         verified = [address for address in sociallogin.email_addresses if address.verified]
         sociallogin.email_addresses = verified
         sociallogin.user.email = verified[0].email if verified else ""
-        if verified and _is_taken(verified[0].email):
+        if not verified:
+            return
+        if address_is_taken(verified[0].email):
             self._refuse(
                 request,
                 _(
@@ -142,22 +154,32 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
                     "Sign in to it first, then connect it under Profile."
                 ),
             )
+        if free_address(email=verified[0].email):
+            text = _(
+                "Another account here named your e-mail address without confirming it, and names it no more. "
+                "If that account is yours too, sign in to it with its user name."
+            )
+            messages.info(request, text)
 
-    def _refuse(self, request: HttpRequest, text: str) -> None:
+    def _refuse(self, request: HttpRequest, text: str, page: str = "account_login") -> NoReturn:
         messages.error(request, text)
-        raise ImmediateHttpResponse(redirect("account_login"))
-
-
-def _is_taken(email: str) -> bool:
-    return (
-        User.objects.filter(email__iexact=email).exists() or EmailAddress.objects.filter(email__iexact=email).exists()
-    )
+        raise ImmediateHttpResponse(redirect(page))
 
 
 def _member_id(sociallogin: SocialLogin) -> str:
-    """The member's ID in the company's own system, from the claim that the settings name."""
+    """The member's ID in the company's own system, from the claim that the settings name; empty where it has none.
+
+    Raises MemberIdUnfit for one that cannot be kept whole: cut short, two people's would be the same.
+    """
     data = sociallogin.account.extra_data
     for part in (data.get("userinfo"), data.get("id_token")):
-        if part and part.get(settings.OIDC_MEMBER_ID_CLAIM) not in (None, ""):
-            return str(part[settings.OIDC_MEMBER_ID_CLAIM])[:64]
+        found = part.get(settings.OIDC_MEMBER_ID_CLAIM) if part else None
+        if found in (None, ""):
+            continue
+        if isinstance(found, bool) or not isinstance(found, str | int):
+            raise MemberIdUnfit
+        text = str(found)
+        if len(text) > MEMBER_ID_LENGTH or not text.isprintable():
+            raise MemberIdUnfit
+        return text
     return ""

@@ -32,6 +32,16 @@ class InvitationNotValid(AccountError):
         return _("This invitation has been used or has expired. Please ask for a new one.")
 
 
+class MemberIdUnfit(AccountError):
+    """The ID by which the company's sign-in names a person cannot be kept whole."""
+
+    def __str__(self) -> str:
+        return _(
+            "The company's sign-in names you by an ID that this portal cannot keep: it is too long, or not a text or a "
+            "number. Please tell the company's support."
+        )
+
+
 class NoSuchUser(AccountError):
     """`text` is what was typed; a person who is shut out counts as none where something is to be done for him."""
 

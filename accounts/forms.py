@@ -5,8 +5,10 @@ from typing import Any
 from allauth.account import forms as allauth_forms
 from django import forms
 from django.conf import settings
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
+from .mailboxes import may_reset_password, take_possession
 from .middleware import all_zones
 from .models import User
 
@@ -21,6 +23,26 @@ class LoginForm(allauth_forms.LoginForm):  # type: ignore[misc]
         login.widget.attrs.pop("placeholder", None)
         login.widget.attrs |= {"autocomplete": "username", "autofocus": True}
         self.fields["password"].widget.attrs.pop("placeholder", None)
+
+
+class ResetPasswordForm(allauth_forms.ResetPasswordForm):  # type: ignore[misc]
+    """allauth's form; an address that somebody only named gets no link to an account with a confirmed one."""
+
+    users: list[User]
+
+    def clean_email(self) -> str:
+        email: str = super().clean_email()
+        self.users = [user for user in self.users if may_reset_password(user, email)]
+        return email
+
+
+class ResetPasswordKeyForm(allauth_forms.ResetPasswordKeyForm):  # type: ignore[misc]
+    """The new password that the link in the mail leads to."""
+
+    @transaction.atomic
+    def save(self) -> None:
+        super().save()
+        take_possession(user=self.user)
 
 
 class ProfileForm(forms.ModelForm[User]):

@@ -13,12 +13,16 @@ from django.utils.translation import gettext_lazy as _
 
 from .choices import LedgerKind
 
+MEMBER_ID_LENGTH = 64
+
 
 class User(AbstractUser):
     """A member or a member of staff (`is_staff`)."""
 
     email = models.EmailField(_("e-mail address"), blank=True)
-    external_id = models.CharField(_("member ID at the company"), max_length=64, null=True, blank=True, unique=True)
+    external_id = models.CharField(
+        _("member ID at the company"), max_length=MEMBER_ID_LENGTH, null=True, blank=True, unique=True
+    )
     language = models.CharField(_("language"), max_length=16, blank=True, choices=settings.LANGUAGES)
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True)
 

@@ -7,6 +7,7 @@ urlpatterns = [
     path("profile/", views.profile, name="profile"),
     path("invitation/<str:token>/", views.invitation, name="invitation"),
     path("oidc/<str:provider_id>/login/", views.company_sign_in),
+    path("oidc/<str:provider_id>/login/callback/", views.company_sign_in_callback),
     path("balance/", views.ledger, name="ledger"),
 ]
 

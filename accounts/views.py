@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import logging
 
+from allauth.socialaccount.providers.openid_connect.views import callback as openid_connect_callback
 from allauth.socialaccount.providers.openid_connect.views import login as openid_connect_login
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -17,6 +19,7 @@ from requests import RequestException
 
 from . import actions
 from .adapter import INVITATION
+from .exceptions import MemberIdUnfit
 from .forms import ProfileForm
 from .membership import is_invited
 from .models import LedgerEntry, User
@@ -77,5 +80,19 @@ def company_sign_in(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     except (RequestException, ValueError, KeyError):  # no answer, or none that is its configuration
         logger.exception("the company's sign-in cannot be reached")
         messages.error(request, _("The company's sign-in does not answer at the moment. Please try again later."))
+        return redirect("account_login")
+    return response
+
+
+def company_sign_in_callback(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """Where the company's sign-in sends people back to, with a word for those whose ID there cannot be kept.
+
+    One longer than allauth's column is raised by allauth as a mistake in the settings.
+    """
+    try:
+        response: HttpResponseBase = openid_connect_callback(request, provider_id)
+    except ImproperlyConfigured:
+        logger.exception("the company's sign-in named somebody by an ID that is too long")
+        messages.error(request, str(MemberIdUnfit()))
         return redirect("account_login")
     return response

@@ -157,7 +157,51 @@ def test_userinfo_of_another_person_is_refused(company: Company, monkeypatch: py
     assert User.objects.count() == 0
 
 
+def test_members_whose_ids_are_alike_for_long_are_two(company: Company) -> None:
+    """IDs of as many characters as can be kept; a longer one is refused, not cut."""
+    stem = "samlp|directory|" + "x" * 44
+    for subject in (stem + "-ann", stem + "-bob"):
+        assert len(subject) == 64
+        company.knows(subject)
+        company.sign_in(Client(), subject)
+    assert set(User.objects.values_list("external_id", flat=True)) == {stem + "-ann", stem + "-bob"}
+    company.knows(stem + "-ann2")
+    client = Client(headers={"accept-language": "en"})
+    answer = company.sign_in(client, stem + "-ann2")
+    assert "an ID that this portal cannot keep" in client.get(answer["Location"]).content.decode()
+    assert whose(client) is None
+    assert User.objects.count() == 2
+
+
+@pytest.mark.parametrize("claim", [["518"], {"no": 518}, True, 5.5, "5" * 65, "5\x0018"])
+def test_an_id_that_is_no_text_and_no_number_is_refused(company: Company, settings: Any, claim: Any) -> None:
+    settings.OIDC_MEMBER_ID_CLAIM = "customer_no"
+    company.knows("odd", customer_no=claim)
+    client = Client(headers={"accept-language": "zh-hans"})
+    answer = company.sign_in(client, "odd")
+    assert "本站无法保存" in client.get(answer["Location"]).content.decode()
+    assert not User.objects.exists()
+
+
+def test_a_subject_too_long_to_be_kept_is_refused(company: Company, settings: Any) -> None:
+    settings.OIDC_MEMBER_ID_CLAIM = "customer_no"
+    company.knows("s" * 192, customer_no="518")
+    client = Client(headers={"accept-language": "en"})
+    answer = company.sign_in(client, "s" * 192)
+    assert "an ID that this portal cannot keep" in client.get(answer["Location"]).content.decode()
+    assert whose(client) is None
+    assert not User.objects.exists()
+
+
 # --- Settings around it ---------------------------------------------------------------------------------------------
+def test_a_name_that_reads_like_a_member_id_is_not_taken_over(company: Company) -> None:
+    company.knows("c-1", preferred_username="57", name="Li Lei")
+    company.sign_in(client := Client(), "c-1")
+    member = whose(client)
+    assert member is not None
+    assert member.username == "li"
+
+
 @pytest.mark.parametrize("mode", ["closed", "invitation", "open"])
 def test_the_companys_members_come_in_whatever_sign_up_says(company: Company, settings: Any, mode: str) -> None:
     settings.SIGN_UP = mode
