@@ -5,13 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.wakeup import call_after_commit
 
 from . import lease
-from .choices import IN_FLIGHT, ServiceState
-from .models import Order, Service
+from .choices import IN_FLIGHT, AttemptOutcome, OrderState, ServiceState
+from .models import Order, ProvisioningAttempt, Service
 from .tasks import check_service, provision
 
 
@@ -19,10 +20,14 @@ from .tasks import check_service, provision
 def heed_callback(*, provider: str, key: UUID) -> bool:
     """Make what has this key at this provider due at once; False if nothing of ours waits for news.
 
-    A worker that holds the order already will read the state itself, and its lease is left alone.
+    A worker that holds the order already will read the state itself, and its lease is left alone. News is awaited by an
+    order that is new or that the provider is at work on. One that pauses after a failed attempt keeps its pause: a
+    callback that somebody caught may be sent again and again, and each attempt would count.
     """
     now = timezone.now()
-    orders = Order.objects.filter(lease.free(now), provider=provider, key=key, state__in=IN_FLIGHT)
+    last = ProvisioningAttempt.objects.filter(order=OuterRef("pk"), fence=OuterRef("fence"))
+    waits = Q(state=OrderState.PENDING) | Exists(last.filter(outcome=AttemptOutcome.IN_PROGRESS))
+    orders = Order.objects.filter(lease.free(now), waits, provider=provider, key=key, state__in=IN_FLIGHT)
     if orders.update(next_attempt_at=now):
         call_after_commit(provision, Order.objects.get(key=key).pk)
         return True

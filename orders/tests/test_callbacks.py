@@ -18,8 +18,8 @@ from standardwebhooks import Webhook
 from accounts.tests.factories import UserFactory
 from cards.tests.factories import make_batch
 from orders import callbacks
-from orders.choices import OrderState
-from orders.models import Order
+from orders.choices import AttemptOutcome, OrderState
+from orders.models import Order, ProvisioningAttempt
 from orders.tests.cast import place_order
 
 SECRET = base64.b64encode(b"a secret of the tests, 32 bytes!").decode()
@@ -38,7 +38,18 @@ def order(db: None, settings: Any, tmp_path: Path) -> Order:
         },
         "deaf": {"BACKEND": "orders.provisioning.simulator.SimulatorProvisioner"},
     }
-    Order.objects.filter(pk=order.pk).update(state=OrderState.PROVISIONING, next_attempt_at=timezone.now() + LATER)
+    return attempted(order, AttemptOutcome.IN_PROGRESS)
+
+
+def attempted(order: Order, outcome: AttemptOutcome) -> Order:
+    """The order after one more attempt that ended so, an hour before the next."""
+    later = timezone.now() + LATER
+    fence, attempts = order.fence + 1, order.attempts + 1
+    Order.objects.filter(pk=order.pk).update(
+        state=OrderState.PROVISIONING, next_attempt_at=later, fence=fence, attempts=attempts
+    )
+    ProvisioningAttempt.objects.create(order=order, fence=fence, finished_at=timezone.now(), outcome=outcome)
+    order.refresh_from_db()
     return order
 
 
@@ -81,6 +92,24 @@ def test_a_signed_callback_makes_the_order_due_and_nothing_else(
     order.refresh_from_db()
     assert (order.state, order.external_id) == (OrderState.PROVISIONING, ""), "the claim was not believed"
     assert client.post(f"/callbacks/{order.provider}/", **signed(order)).status_code == 204, "again is no harm"
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in AttemptOutcome if outcome != AttemptOutcome.IN_PROGRESS])
+def test_a_pause_after_a_failed_attempt_is_kept(
+    client: Client, order: Order, woken: list[int], outcome: AttemptOutcome
+) -> None:
+    """Caught and sent again, a callback would have the order attempted until its attempts are used up."""
+    attempted(order, outcome)
+    for _again in range(3):
+        assert client.post(f"/callbacks/{order.provider}/", **signed(order)).status_code == 204
+    assert (due(order), woken) == (False, [])
+
+
+def test_a_new_order_is_looked_at(client: Client, order: Order, woken: list[int]) -> None:
+    attempted(order, AttemptOutcome.TRANSIENT)
+    Order.objects.filter(pk=order.pk).update(state=OrderState.PENDING)
+    assert client.post(f"/callbacks/{order.provider}/", **signed(order)).status_code == 204
+    assert (due(order), woken) == (True, [order.pk])
 
 
 def test_who_holds_the_order_is_not_disturbed(client: Client, order: Order, woken: list[int]) -> None:
