@@ -44,5 +44,10 @@ def schedule_sweeps(sender: Celery, **kwargs: object) -> None:
         "check-audit": {"task": "cards.tasks.check_audit_trail", "schedule": 60.0, "options": {"expires": 60}},
         "summarise-uses": {"task": "cards.tasks.summarise_uses", "schedule": 600.0, "options": {"expires": 600}},
         "forget-tries": {"task": "cards.tasks.forget_old_tries", "schedule": 24 * 3600.0},
+        "forget-expired": {
+            "task": "pickup_portal.tasks.forget_expired",
+            "schedule": 600.0,
+            "options": {"expires": 600},
+        },
         "heartbeat": {"task": "pickup_portal.tasks.heartbeat", "schedule": 10.0, "options": {"expires": 10}},
     }

@@ -129,6 +129,10 @@ def check_production(**kwargs: Any) -> list[CheckMessage]:
         found.append(Error("The broker is the embedded one.", hint=hint, id="portal.E014"))
     if not settings.ALLOWED_HOSTS:
         found.append(Error("ALLOWED_HOSTS is empty.", id="portal.E015"))
+    if "*" in settings.ALLOWED_HOSTS:
+        text = "ALLOWED_HOSTS is *: whoever asks chooses the host that links in e-mails lead to."
+        hint = "Name the hosts that this portal is reached by; .example.com stands for all below it."
+        found.append(Error(text, hint=hint, id="portal.E017"))
     for key, provisioner in settings.PROVISIONERS.items():
         if str(provisioner.get("BACKEND", "")).endswith("SimulatorProvisioner"):
             found.append(Warning(f'The provisioner "{key}" is the simulator: it opens nothing real.', id="portal.W001"))

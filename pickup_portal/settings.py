@@ -149,9 +149,14 @@ else:
     if idle_seconds := env.int("IDLE_IN_TRANSACTION_SECONDS", 30):
         _options.setdefault("options", f"-c idle_in_transaction_session_timeout={idle_seconds}s")
 
-# The cache holds only conveniences (sign-in rate limits); losing it loses nothing. In the database by default, so
-# that the pages need no broker.
-CACHES = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
+# The cache holds the limits of signing in, used one-time codes and the worker's sign of life. In the database by
+# default, so that the pages need no broker. Django's table throws rows out beyond 300, and a guesser could fill it to
+# be forgotten: it is made large enough never to, and `housekeeping` empties it of what expired.
+CACHES: dict[str, Any] = {"default": env.cache_url("CACHE_URL", "dbcache://portal_cache")}
+if CACHES["default"]["BACKEND"].endswith(".DatabaseCache"):
+    CACHES["default"]["OPTIONS"] = {"MAX_ENTRIES": 1_000_000, "CULL_FREQUENCY": 20} | CACHES["default"].get(
+        "OPTIONS", {}
+    )
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_COOKIE_AGE = env.int("SESSION_COOKIE_AGE", 14 * 24 * 3600)
 

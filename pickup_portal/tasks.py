@@ -1,4 +1,4 @@
-"""The worker's sign of life, and what every Celery process does when it starts."""
+"""The worker's sign of life, housekeeping, and what every Celery process does when it starts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from celery.signals import beat_init, worker_init, worker_process_init, worker_r
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 
+from . import housekeeping
 from .checks import refuse_unfit_settings, refuse_wrong_keys
 from .lifeline import die_with_parent
 
@@ -20,6 +21,11 @@ HEARTBEAT_KEPT_SECONDS = 3600
 def heartbeat() -> None:
     """Beat sends it, a worker runs it: a fresh time in the cache proves scheduler, broker and worker at once."""
     cache.set(HEARTBEAT_KEY, time.time(), HEARTBEAT_KEPT_SECONDS)
+
+
+@shared_task
+def forget_expired() -> int:
+    return housekeeping.forget_expired_cache_rows()
 
 
 @worker_init.connect

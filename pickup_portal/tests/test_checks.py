@@ -58,6 +58,8 @@ def test_sound_production_settings_pass(production: Settings) -> None:
     assert check_keys() == []
     assert check_choices() == []
     refuse_unfit_settings()
+    production.ALLOWED_HOSTS = [".example.com"]
+    assert check_production() == []
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,8 @@ def test_sound_production_settings_pass(production: Settings) -> None:
         ("CARD_INDEX_KEY", a_key("embedded"), "portal.E012"),
         ("ACCESS_KEYS", a_key("embedded1"), "portal.E012"),
         ("ALLOWED_HOSTS", [], "portal.E015"),
+        ("ALLOWED_HOSTS", ["*"], "portal.E017"),
+        ("ALLOWED_HOSTS", ["cards.example.com", "*"], "portal.E017"),
     ],
 )
 def test_production_refuses(production: Settings, name: str, value: object, expected: str) -> None:
@@ -113,6 +117,8 @@ def test_development_accepts_the_embedded_default(settings: Settings, monkeypatc
     settings.CARD_MASTER_KEYS = a_key("embedded1")
     assert check_production() == []
     refuse_unfit_settings()
+    production.ALLOWED_HOSTS = [".example.com"]
+    assert check_production() == []
 
 
 @pytest.mark.parametrize(
