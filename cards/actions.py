@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,6 +23,8 @@ from .choices import AuditAction, BatchStatus, CardStatus, ValidityKind, Windows
 from .exceptions import AlreadyReplaced, BadBatch, NothingToChange, NotWhole, UsedCardStays, WasCancelled
 from .models import USE_COUNT_SLOTS, Batch, Card, CardUse, Line, Replacement, UseCount
 from .tasks import generate_batch
+
+LONGEST_YEARS = 20  # from today, of a card's validity and of a service
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,16 @@ def add_months(day: date, months: int) -> date:
         except ValueError:
             continue
     raise AssertionError("every month has 28 days")
+
+
+def is_too_late(last_day: date) -> bool:
+    """Whether a card or a service must not last until that day. Asked first: the calendar ends with the year 9999."""
+    today = timezone.localdate(timezone=timezone.get_default_timezone())
+    return last_day > add_months(today, 12 * LONGEST_YEARS)
+
+
+def says_too_late() -> str:
+    return _("Choose a day from today to %(years)d years from now.") % {"years": LONGEST_YEARS}
 
 
 def create_batch(
@@ -196,9 +208,11 @@ def _checked_terms(
         ]
     if reference_price is not None and not 0 <= reference_price < 10**9:
         errors["reference_price"] = [_("The price must not be negative.")]
-    if validity.kind == ValidityKind.PERIOD and not 1 <= (validity.period_months or 0) <= 240:
+    if validity.kind == ValidityKind.PERIOD and not 1 <= (validity.period_months or 0) <= 12 * LONGEST_YEARS:
         errors["validity"] = [_("The period is between 1 and 240 months.")]
         raise BadBatch(errors)
+    if validity.last_day and is_too_late(validity.last_day):
+        raise BadBatch(errors | {"validity": [says_too_late()]})
     expires_at = validity.expires_at(timezone.localdate(timezone=timezone.get_default_timezone()))
     if expires_at <= timezone.now():
         errors["validity"] = [_("The last valid day must not lie in the past.")]
@@ -255,7 +269,13 @@ def _switch_card(
     address: str | None,
 ) -> None:
     replaced = Exists(Replacement.objects.filter(old=OuterRef("pk")))
-    if not Card.objects.filter(~replaced, pk=card.pk, status=before).update(status=after):
+    rows = Card.objects.filter(~replaced, pk=card.pk, status=before)
+    try:
+        with transaction.atomic():
+            won = rows.update(status=after)
+    except IntegrityError:  # it waited for the replacement of this card, which its snapshot does not see
+        raise AlreadyReplaced from None
+    if not won:
         card.refresh_from_db()
         if card.status == CardStatus.USED:
             raise UsedCardStays(enable=after == CardStatus.UNUSED)

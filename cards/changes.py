@@ -13,7 +13,7 @@ from accounts.models import User
 from accounts.wakeup import call_after_commit
 
 from . import audit
-from .actions import Validity, add_months
+from .actions import Validity, is_too_late, says_too_late
 from .approval import needs_second_person
 from .choices import AuditAction, BatchStatus, ValidityKind
 from .exceptions import (
@@ -29,8 +29,6 @@ from .exceptions import (
 from .models import Batch
 from .tasks import generate_batch
 
-LONGEST_VALIDITY_MONTHS = 240
-
 
 @transaction.atomic
 def extend_batch(*, batch: Batch, last_day: date, actor: User | None, reason: str, address: str | None = None) -> None:
@@ -42,8 +40,8 @@ def extend_batch(*, batch: Batch, last_day: date, actor: User | None, reason: st
     if not reason.strip():
         raise BadBatch({"reason": [_("Say why; it is recorded in the audit trail.")]})
     today = timezone.localdate(timezone=timezone.get_default_timezone())
-    if not today <= last_day <= add_months(today, LONGEST_VALIDITY_MONTHS):
-        raise BadBatch({"last_day": [_("Choose a day from today to %(years)d years from now.") % {"years": 20}]})
+    if last_day < today or is_too_late(last_day):
+        raise BadBatch({"last_day": [says_too_late()]})
     row = _locked(batch)
     earlier, later = row.last_day.date(), Validity.until(last_day).expires_at(today)
     if row.status == BatchStatus.CANCELLED:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.stepup import StepUpForm
 
 from . import catalog
-from .actions import Validity
+from .actions import Validity, is_too_late, says_too_late
 from .choices import AuditAction, BatchShown, CardStatus, ProductType, WindowsPolicy
 from .list_pages import DayFilter
 from .lists import MOST_CODES, Listed, unpack
@@ -224,6 +224,8 @@ class BatchForm(forms.Form):
             self.add_error("valid_until", _("Enter the last valid day."))
         elif day < today:
             self.add_error("valid_until", ValidationError(_("This day is over. Choose today or a later day.")))
+        elif is_too_late(day):
+            self.add_error("valid_until", says_too_late())
 
     def validity_chosen(self) -> Validity:
         kind = self.cleaned_data["validity"]

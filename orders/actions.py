@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -16,12 +16,12 @@ from accounts.choices import LedgerKind
 from accounts.models import User
 from accounts.wakeup import call_after_commit
 from cards import audit
-from cards.actions import return_card
+from cards.actions import is_too_late, return_card
 from cards.choices import AuditAction
 
 from . import clean_up, fulfilment, lifecycle
 from .choices import STUCK, OrderEventKind, OrderState, ServiceState
-from .exceptions import ExistsThere, NotLater, ResourceRemains, ResourceTaken, ServiceExpired, WrongState
+from .exceptions import ExistsThere, NotLater, ResourceRemains, ResourceTaken, ServiceExpired, TooLate, WrongState
 from .models import Order, OrderEvent, Service
 from .provisioning.base import ProvisionerError, Ready
 from .provisioning.registry import get_provisioner
@@ -100,10 +100,12 @@ def extend_service(
 ) -> None:
     """Move the service's end to a later time. One that was suspended stays so until resumed.
 
-    Raises WrongState when it has ended, NotLater.
+    Raises WrongState when it has ended, NotLater, TooLate.
     """
     if until <= timezone.now():
         raise NotLater
+    if is_too_late((timezone.localtime(until, timezone.get_default_timezone()) - timedelta(days=1)).date()):
+        raise TooLate
     running = Service.objects.filter(pk=service.pk).exclude(wanted=ServiceState.TERMINATED)
     if not running.exists():
         raise WrongState

@@ -10,6 +10,8 @@ from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from cards.actions import says_too_late
+
 if TYPE_CHECKING:
     from .models import Order
 
@@ -70,6 +72,11 @@ class SpentAlready(OrderError):
 class NotLater(OrderError):
     def __str__(self) -> str:
         return _("The new end must be later than the present one and in the future.")
+
+
+class TooLate(OrderError):
+    def __str__(self) -> str:
+        return says_too_late()
 
 
 class MachineError(OrderError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.stepup import StepUpForm
+from cards.actions import is_too_late, says_too_late
 from cards.choices import ProductType
 from cards.models import Line
 from cards.statistics import Scope
@@ -109,6 +111,12 @@ class ExtendServiceForm(ProvenDeedForm):
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
     )
     field_order = ["last_day", "reason"]
+
+    def clean_last_day(self) -> date:
+        day: date = self.cleaned_data["last_day"]
+        if is_too_late(day):
+            raise forms.ValidationError(says_too_late())
+        return day
 
 
 SETTLED = [

@@ -82,6 +82,7 @@ def test_validity_is_never_shortened_nor_set_to_the_past_nor_changed_without_a_r
     refused(OnlyLater, changes.extend_batch, batch, last_day=timezone.localdate(), reason="less")
     refused(BadBatch, changes.extend_batch, batch, last_day=date(2021, 7, 28), reason="past")
     refused(BadBatch, changes.extend_batch, batch, last_day=date(2199, 1, 1), reason="far")
+    refused(BadBatch, changes.extend_batch, batch, last_day=date.max, reason="for ever")
     refused(BadBatch, changes.extend_batch, batch, last_day=batch.last_day.date() + timedelta(days=1), reason=" ")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,11 +14,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from cards.actions import add_months
+from cards.actions import Validity, add_months
 from cards.choices import AuditAction, ProductType, ValidityKind, WindowsPolicy
+from cards.exceptions import BadBatch
 from cards.models import AuditEvent, Batch, Line
 
-from .factories import SPECS, LineFactory, ServerModelFactory
+from .factories import SPECS, LineFactory, ServerModelFactory, make_batch
 from .staff import client_of, staff_with, text_of
 
 pytestmark = pytest.mark.django_db
@@ -120,7 +121,7 @@ def test_reference_price_may_be_overridden(client: Client, line: Line) -> None:
     [
         ({"validity": "24"}, (ValidityKind.PERIOD, 24)),
         ({"validity": "months", "valid_months": "7"}, (ValidityKind.PERIOD, 7)),
-        ({"validity": "date", "valid_until": "2099-07-28"}, (ValidityKind.DATE, None)),
+        ({"validity": "date", "valid_until": "2045-07-28"}, (ValidityKind.DATE, None)),
     ],
 )
 def test_validity(client: Client, line: Line, validity: dict[str, str], expected: tuple[str, int | None]) -> None:
@@ -128,8 +129,23 @@ def test_validity(client: Client, line: Line, validity: dict[str, str], expected
     batch = Batch.objects.get()
     assert (batch.validity_kind, batch.validity_months) == expected
     today = timezone.localdate(timezone=timezone.get_default_timezone())
-    last = add_months(today, expected[1]) if expected[1] else date(2099, 7, 28)
+    last = add_months(today, expected[1]) if expected[1] else date(2045, 7, 28)
     assert batch.last_day.date() == last
+
+
+def test_nothing_is_valid_for_more_than_twenty_years(client: Client, line: Line) -> None:
+    latest = add_months(timezone.localdate(timezone=timezone.get_default_timezone()), 240)
+    for day in (date.max, latest + timedelta(days=1)):
+        page = client.post(add(), typed(line, validity="date", valid_until=day.isoformat()))
+        assert "Choose a day from today to 20 years from now." in text_of(page)
+        assert page.status_code == 422
+        with pytest.raises(BadBatch, match="20 years from now"):
+            make_batch(line=line, validity=Validity.until(day))
+    with pytest.raises(BadBatch, match="past"):
+        make_batch(line=line, validity=Validity.until(date.min))
+    assert not Batch.objects.exists()
+    client.post(add(), typed(line, validity="date", valid_until=latest.isoformat()))
+    assert Batch.objects.get().last_day.date() == latest
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def client() -> Client:
 
 def test_columns_are_the_seeds(client: Client) -> None:
     batch, _ = make_batch(
-        name="云服务器-香港", quantity=3, reference_price=Decimal("1000"), validity=Validity.until(date(2099, 7, 28))
+        name="云服务器-香港", quantity=3, reference_price=Decimal("1000"), validity=Validity.until(date(2045, 7, 28))
     )
     use(batch, 2, UserFactory.create(), "R1")
     headings, rows = table_of(client.get(URL))
@@ -55,7 +55,7 @@ def test_columns_are_the_seeds(client: Client) -> None:
             "云服务器-香港",
             "¥1,000.00",
             "1/3 33%",
-            "2099-07-28",
+            "2045-07-28",
             "Normal",
             "Details Download Disable",
         ]

@@ -18,8 +18,9 @@ from accounts.models import User
 from accounts.tests.factories import UserFactory
 from accounts.wakeup import muted
 from cards import actions as card_actions
-from cards.exceptions import NothingToChange, UsedCardStays
+from cards.exceptions import AlreadyReplaced, NothingToChange, UsedCardStays
 from cards.models import Batch, Card, CardUse, UseCount
+from cards.replacement import replace_card
 from cards.tests.factories import make_batch
 from orders import redemption
 from orders.exceptions import CardAlreadyUsed, CardDisabled
@@ -134,6 +135,22 @@ def test_disabled_between_preview_and_confirmation(stage: Stage, disable: Callab
     with pytest.raises(CardDisabled):
         stage.redeem()
     assert_nothing_spent(stage)
+
+
+def test_enabling_a_card_that_is_being_replaced_is_refused(stage: Stage) -> None:
+    """What waits for the replacement does not see it in its snapshot; the trigger does."""
+    card_actions.disable_card(card=stage.card, actor=None)
+
+    def enable() -> None:
+        card_actions.enable_card(card=Card.objects.get(pk=stage.card.pk), actor=None)
+
+    with transaction.atomic():
+        replace_card(card=stage.card, actor=None, reason="lost")
+        enabling = stage.elsewhere(enable)
+        wait_until_blocked(enabling)
+    with pytest.raises(AlreadyReplaced):
+        enabling.result(30)
+    assert stage.status() == "disabled"
 
 
 def test_disabling_the_batch_waits_for_the_redemption_under_way(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

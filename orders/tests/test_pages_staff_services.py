@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import PASSWORD, UserFactory
+from cards.actions import add_months
 from cards.choices import AuditAction
 from cards.models import AuditEvent
 from cards.tests.factories import make_batch
@@ -81,10 +82,14 @@ def test_suspend_resume_extend_and_terminate(client: Client, service: Service) -
     client.post(url("service-extend", service), {"last_day": "2020-01-01", "reason": "x", "password": PASSWORD})
     service.refresh_from_db()
     assert service.expires_at == before
-    assert client.post(url("service-extend", service), {"last_day": "2099-01-01", "reason": "x"}).status_code != 302
+    assert client.post(url("service-extend", service), {"last_day": "2045-01-01", "reason": "x"}).status_code != 302
     service.refresh_from_db()
     assert service.expires_at == before, "without proof nothing is given away"
-    client.post(url("service-extend", service), {"last_day": "2099-01-01", "reason": "x", "password": PASSWORD})
+    for day in ("9999-12-31", "9998-12-31"):
+        page = client.post(url("service-extend", service), {"last_day": day, "reason": "x", "password": PASSWORD})
+        assert (page.status_code, "to 20 years from now" in page.content.decode()) == (422, True)
+    latest = add_months(timezone.localdate(timezone=timezone.get_default_timezone()), 240).isoformat()
+    client.post(url("service-extend", service), {"last_day": latest, "reason": "x", "password": PASSWORD})
     service.refresh_from_db()
     assert service.expires_at > before
     assert client.post(url("service-terminate", service), {"reason": "x", "password": "wrong"}).status_code == 422
@@ -193,7 +198,7 @@ def test_why_a_change_is_stuck(client: Client, service: Service, changes: dict[s
 
 
 def test_each_deed_asks_for_its_permission(service: Service) -> None:
-    form = {"reason": "x", "password": PASSWORD, "last_day": "2099-01-01"}
+    form = {"reason": "x", "password": PASSWORD, "last_day": "2045-01-01"}
     looker, suspender = staff_with("view_service"), staff_with("view_service", "suspend_service")
     for name in ("suspend", "resume", "extend", "settle", "terminate"):
         assert client_of(looker).post(url(f"service-{name}", service), form).status_code == 403

@@ -20,7 +20,7 @@ from cards.tests.factories import make_batch
 from orders import fulfilment, lifecycle, reconcile
 from orders.actions import extend_service, resume_service, settle_service, suspend_service, terminate_service
 from orders.choices import ServiceState
-from orders.exceptions import NotLater, ServiceExpired, WrongState
+from orders.exceptions import NotLater, ServiceExpired, TooLate, WrongState
 from orders.models import Service
 from orders.provisioning.base import ProvisionerError
 from orders.provisioning.simulator import Simulator
@@ -230,6 +230,8 @@ def test_an_ended_service_is_resumed_only_after_its_term_was_extended(
         resume_service(service=service, actor=staff, reason="")
     with pytest.raises(NotLater):
         extend_service(service=service, until=timezone.now() - timedelta(minutes=1), actor=staff, reason="")
+    with pytest.raises(TooLate, match="20 years from now"):
+        extend_service(service=service, until=timezone.now() + timedelta(days=7310), actor=staff, reason="for ever")
     extend_service(service=service, until=timezone.now() + timedelta(days=30), actor=staff, reason="renewed")
     with pytest.raises(NotLater):
         extend_service(service=service, until=timezone.now() + timedelta(days=29), actor=staff, reason="")
