@@ -53,6 +53,20 @@ class NoSuchUser(AccountError):
         return _("Nobody has “%(text)s” as user name, e-mail address or member ID.") % {"text": self.text}
 
 
+class AddressUnconfirmed(AccountError):
+    """`text` is an e-mail address that a person named as his and never confirmed."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return _(
+            "Whoever signed up with “%(text)s” has not confirmed that the address is his. "
+            "Type his user name or member ID."
+        ) % {"text": self.text}
+
+
 class SeveralUsers(AccountError):
     """`text` fits the people with these `usernames`."""
 

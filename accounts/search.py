@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
-from .exceptions import NoSuchUser, SeveralUsers
+from .exceptions import AddressUnconfirmed, NoSuchUser, SeveralUsers
+from .mailboxes import unconfirmed_address
 from .models import User
 
 MOST = 200
@@ -14,8 +15,8 @@ MOST = 200
 def user_named(text: str) -> User:
     """The one person with this user name, e-mail address or member ID, as pages show it.
 
-    Raises NoSuchUser, and SeveralUsers where the text is one person's name and another's member ID: a card must not
-    go to whoever chose his name cleverly.
+    Raises NoSuchUser; SeveralUsers where the text is one person's name and another's member ID; AddressUnconfirmed
+    where it is an address that somebody only named. A card must not go to whoever chose his names cleverly.
     """
     exactly = Q(username=text) | Q(~Q(email=""), lower_email=text.lower()) | _has_member_id(text)
     found = list(_with_lower_email().filter(exactly).order_by("pk")[:3]) if text else []
@@ -23,7 +24,10 @@ def user_named(text: str) -> User:
         raise NoSuchUser(text)
     if len(found) > 1:
         raise SeveralUsers(text, [user.get_username() for user in found])
-    return found[0]
+    (user,) = found
+    if "@" in text and user.get_username() != text and unconfirmed_address(user):
+        raise AddressUnconfirmed(text)
+    return user
 
 
 def find_members(text: str) -> QuerySet[User]:

@@ -9,7 +9,7 @@ from allauth.account.models import EmailAddress
 from django.core.management import CommandError
 from django.test import Client
 
-from accounts.exceptions import NoSuchUser, SeveralUsers
+from accounts.exceptions import AddressUnconfirmed, NoSuchUser, SeveralUsers
 from accounts.models import User
 from accounts.search import user_named
 
@@ -50,6 +50,16 @@ def test_the_portals_number_of_one_is_the_companys_of_another() -> None:
     assert lihua.member_id == hanmei.member_id
     with pytest.raises(SeveralUsers):
         user_named(lihua.member_id)
+
+
+def test_an_address_that_somebody_only_named_names_nobody() -> None:
+    sign_up("squatter")
+    thief = User.objects.get()
+    with pytest.raises(AddressUnconfirmed, match="has not confirmed"):
+        user_named("Thief@example.com")
+    assert user_named("squatter") == user_named(thief.member_id) == thief
+    EmailAddress.objects.update(verified=True)
+    assert user_named("Thief@example.com") == thief
 
 
 def test_who_has_the_same_text_twice_is_one_person() -> None:
