@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -214,6 +215,17 @@ def test_an_empty_portal_has_an_empty_dashboard() -> None:
     assert "Nobody has tried a wrong code." in page
 
 
+def test_who_tried_wrong_codes_is_shown_to_who_may_see_members() -> None:
+    guess(UserFactory.create(username="mallory"), 3, "203.0.113.77")
+    user = staff_with("view_batch")
+    for may, shown in ((False, False), (True, True)):
+        if may:
+            user.user_permissions.add(Permission.objects.get(codename="view_user"))
+        page = client_of(user).get(DASHBOARD).content.decode()
+        for text in ("mallory", "203.0.113.77", "Wrong codes, last 7 days"):
+            assert (text in page) is shown, text
+
+
 def test_the_number_of_queries_does_not_grow(django_assert_max_num_queries: object) -> None:
     client = superuser()
     batch, _codes = make_batch(quantity=30)
@@ -320,7 +332,6 @@ def test_each_finding_of_the_dashboard_leads_to_what_can_be_done() -> None:
     narrowed = superuser().get(f"{DASHBOARD}?type=cloud_server").text
     assert f'href="{reverse("staff:batch-list")}?type=cloud_server"' in narrowed
     page = client_of(staff_with("view_batch")).get(DASHBOARD).text
-    assert "mallory" in page
     assert not [address for address in (theirs, disable, LEAKS) if f'href="{address}' in page]
 
 
