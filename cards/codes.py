@@ -105,11 +105,12 @@ def normalise(text: str) -> str:
 def foreign(text: str) -> str:
     """The normal form of a code of another system: NFKC, without separators, in capitals. Raises BadCode.
 
-    Nothing is forgiven but case and separators, for in another alphabet O and 0 may be two symbols.
+    Nothing is forgiven but case and separators, for in another alphabet O and 0 may be two symbols; and the apostrophe
+    that leads in a code such as =7K3 in a CSV file of ours.
     """
     if len(text) > 400:
         raise BadCode("length")
-    folded = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper()
+    folded = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper().removeprefix("'")
     if not folded:
         raise BadCode("empty")
     if not _FOREIGN.fullmatch(folded):

@@ -1,13 +1,14 @@
 """Taking over the cards of another system: their own codes, alphabet and length (see docs/decisions/012).
 
 1. Read every line, put each code into its normal form, and note what is wrong by line number, never by the code.
-2. Estimate how hard the codes are to guess; below 40 bits nothing is imported.
+2. Estimate how hard the codes are to guess; with less than 40 bits beyond their number nothing is imported.
 3. In one transaction insert the batch, whole and ready, with all its cards. A code that came into the portal since the
    reading makes the unique index refuse the lot.
 """
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from .vault import BatchVault, lookups
 CHUNK = 10_000
 ASKED_AT_ONCE = 500
 LONGEST_LINE = 100
+_SYMBOLS = re.compile(r"(.)(?:-(.))?", re.DOTALL)
 COLUMN_MARKS = frozenset(",;\t|\"'")
 
 
@@ -98,16 +100,11 @@ class ImportRefused(CardError):
 def alphabet_of(text: str) -> frozenset[str]:
     """The characters that a declaration such as "0-9A-F" or "ACDEFGH" names, in normal form. Raises ValueError."""
     symbols: set[str] = set()
-    rest = iter(text.upper())
-    for symbol in rest:
-        symbols.add(symbol)
-        if (following := next(rest, "")) == "-":
-            if not (last := next(rest, "")) or last < symbol:
-                raise ValueError(text)
-            symbols |= {chr(point) for point in range(ord(symbol), ord(last) + 1)}
-        elif following:
-            rest = iter([following, *rest])
-    if len(symbols) < 2 or codes.foreign("".join(symbols)) != "".join(symbols):
+    for first, last in _SYMBOLS.findall(text.upper()):
+        if last and last < first:
+            raise ValueError(text)
+        symbols |= {chr(point) for point in range(ord(first), ord(last or first) + 1)}
+    if len(symbols) < 2 or "'" in symbols or codes.foreign("".join(symbols)) != "".join(symbols):
         raise ValueError(text)
     return frozenset(symbols)
 
@@ -251,13 +248,15 @@ def _require_sound(file: CodeFile) -> None:
         )
     if not file.forms:
         raise ImportRefused(_("The file holds no code."), [])
-    if file.bits < FEWEST_CODE_BITS:
+    count = len(file.forms)
+    least = FEWEST_CODE_BITS + (count - 1).bit_length()  # of n codes some one is guessed n times as soon
+    if file.bits < least:
         raise ImportRefused(
             _(
-                "These codes are too easy to guess: %(bits)d bits (%(how)s), and %(least)d are needed. "
-                "If they were drawn from more characters than the file shows, declare the alphabet."
+                "These codes are too easy to guess: %(bits)d bits (%(how)s), and %(least)d are needed for %(count)s of "
+                "them. If they were drawn from more characters than the file shows, declare the alphabet."
             )
-            % {"bits": file.bits, "how": file.counted, "least": FEWEST_CODE_BITS},
+            % {"bits": file.bits, "how": file.counted, "least": least, "count": f"{count:,}"},
             [],
         )
 

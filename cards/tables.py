@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 
-FORMULA = ("=", "+", "-", "@")
+_FORMULA = re.compile(r"\s*[=+\-@|%＝＋－＠]|[\t\r\n]")
 
 
 def csv_line(cells: Iterable[object]) -> bytes:
-    """One line, UTF-8, CRLF. A text that could be a formula is led in by an apostrophe; numbers stay numbers."""
+    """One line, UTF-8, CRLF. Numbers stay numbers."""
     out = io.StringIO()
-    csv.writer(out).writerow([safe_cell(cell) for cell in cells])
+    csv.writer(out).writerow([safe_text(cell) if isinstance(cell, str) else cell for cell in cells])
     return out.getvalue().encode()
 
 
-def safe_cell(cell: object) -> object:
-    if isinstance(cell, str) and (cell.lstrip().startswith(FORMULA) or cell.startswith(("\t", "\r", "\n"))):
-        return f"'{cell}"
-    return cell
+def safe_text(text: str) -> str:
+    """The text, led in by an apostrophe if it could be a formula. A code pasted with it is still found."""
+    return f"'{text}" if _FORMULA.match(text) else text

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from ..choices import CardStatus
 from ..codes import group, mask
 from ..models import Batch
+from ..tables import safe_text
 from ..vault import BatchVault
 from .archive import Sink
 from .snapshot import Row, Snapshot
@@ -24,7 +25,6 @@ from .snapshot import Row, Snapshot
 _GROUPS = [place + place // 5 for place in range(25)]  # where each symbol stands among the hyphens
 _LINE = b"-".join([b"     "] * 5) + b"\r\n"
 SHEET_ROWS = 1_000_000  # a sheet holds 1,048,576
-_FORMULA = re.compile(r"^[=+\-@\t\r\n|%＝＋－＠]")
 
 
 def txt(batch: Batch, snapshot: Snapshot, vault: BatchVault) -> Iterator[bytes]:
@@ -76,8 +76,7 @@ def _code(row: Row) -> str:
 
 def _quoted(text: str) -> str:
     """A cell of CSV that no spreadsheet takes for a formula."""
-    if _FORMULA.match(text):
-        text = f"'{text}"
+    text = safe_text(text)
     return '"' + text.replace('"', '""') + '"' if re.search(r'[",\r\n]', text) else text
 
 

@@ -63,7 +63,7 @@ def test_the_same_token_makes_one_batch(line: Line) -> None:
         (["--valid-months", 12, "--spec", "cpu_cores=0"], "cpu_cores"),
         (["--valid-months", 12, "--spec", "colour=red"], "colour=red"),
         (["--valid-months", 12, "--line", "nowhere"], "no line 'nowhere'"),
-        (["--valid-months", 12, "--actor", "nobody"], "'nobody'"),
+        (["--valid-months", 12, "--actor", "nobody"], "“nobody”"),
         (["--valid-months", 12, "--price", "cheap"], "not an amount"),
         (["--valid-until", "2021-06-30"], "validity"),
         (["--valid-until", "30.06.2045"], "not a date"),

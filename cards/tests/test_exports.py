@@ -20,6 +20,7 @@ from cards.codes import group
 from cards.exceptions import NoPrintFont, NothingToHandOut, TooManyToPrint
 from cards.exports import printing, snapshot, tables
 from cards.models import AuditEvent, Batch
+from cards.tables import csv_line
 
 from .factories import make_batch
 from .staff import staff_with, use
@@ -102,10 +103,13 @@ def sheet(book: zipfile.ZipFile, number: int) -> list[list[str]]:
     return [["".join(cell.itertext()) for cell in row.iter(f"{main}c")] for row in root.iter(f"{main}row")]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", "＝1"])
+FORMULAS = ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "\rx", "|x", "%x", "＝1", "＋1", "－1", "＠x", "\u3000＝1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
 def test_no_cell_begins_like_a_formula(text: str) -> None:
-    cell = tables._quoted(text)
-    assert next(csv.reader([cell]))[0] == f"'{text}"
+    for line in (f"{tables._quoted(text)}\r\n", csv_line([text]).decode()):
+        assert next(csv.reader(io.StringIO(line, newline="")))[0] == f"'{text}"
     assert tables._quoted("A-1") == "A-1"
 
 

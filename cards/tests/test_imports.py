@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import uuid
 from pathlib import Path
@@ -14,9 +16,9 @@ from django.core.management.base import CommandError
 from accounts.tests.commands import run, run_json, type_in
 from accounts.tests.factories import UserFactory
 from accounts.wakeup import muted
-from cards import actions, codes, generation, imports, vault
+from cards import actions, codes, exports, generation, imports, lists, vault
 from cards.actions import Validity
-from cards.choices import ProductType
+from cards.choices import ExportFormat, ProductType
 from cards.models import AuditEvent, Batch, Card, CodeForm, Line
 from cards.tests.factories import SPECS, ImageFactory, codes_of, make_batch
 from orders import redemption
@@ -90,6 +92,22 @@ def test_a_member_types_it_as_he_likes_and_it_works_once(line: Line, spelled: An
         redemption.redeem(code=old[1], member=member, image_id=image_id)
     with pytest.raises((UnknownCode, redemption.RedemptionRefused)):
         redemption.redeem(code=old[1], member=UserFactory.create(), image_id=image_id)
+
+
+@pytest.mark.parametrize("first", ["=", "+", "@", "-", "%"])
+def test_a_code_copied_from_a_csv_file_works(line: Line, first: str) -> None:
+    """A spreadsheet would take it for a formula, so an apostrophe leads it in there."""
+    old = [f"{first}{code}" for code in old_codes(3)]
+    batch = take_in(line, old, alphabet=HEX | {first})
+    table = b"".join(exports.hand_out(batch=batch, actor=None, reason="x", file_format=ExportFormat.CSV)).decode(
+        "utf-8-sig"
+    )
+    cells = [row[1] for row in csv.reader(io.StringIO(table, newline=""))][1:]
+    assert cells == [f"'{code}" for code in old]
+    assert redemption.preview(code=cells[1], member=UserFactory.create()).last4 == old[1][-4:].upper()
+    assert [listed.card_id for listed in lists.cards_of_lines(cells)] == list(
+        batch.cards.order_by("serial").values_list("pk", flat=True)
+    )
 
 
 def test_a_mistyped_code_of_ours_is_still_answered_from_its_text(line: Line) -> None:
@@ -199,11 +217,40 @@ def test_how_hard_they_are_to_guess(lines: list[str], alphabet: frozenset[str] |
     assert (file.bad, file.bits) == ([], bits)
 
 
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [("0-9a-f", "0123456789ABCDEF"), ("ACDEFGH", "ACDEFGH"), ("0-9ACX-Z=", "0123456789ACXYZ="), ("01", "01")],
+)
+def test_an_alphabet_is_declared_by_ranges_or_one_by_one(text: str, symbols: str) -> None:
+    assert imports.alphabet_of(text) == set(symbols)
+
+
+@pytest.mark.parametrize("text", ["", "A", "A-", "-", "9-0", "A-Z_", "A B", "A-Z'", "é-ü"])
+def test_what_is_no_alphabet(text: str) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        imports.alphabet_of(text)
+
+
 def test_codes_that_can_be_guessed_are_refused(line: Line) -> None:
     numbers = [f"{number:016d}" for number in range(1000, 2000)]
-    with pytest.raises(imports.ImportRefused, match=r"too easy to guess: 9 bits .* 40 are needed"):
+    with pytest.raises(imports.ImportRefused, match=r"too easy to guess: 9 bits .* 50 are needed for 1,000"):
         take_in(line, numbers, alphabet=None)
     assert_nothing_imported()
+
+
+@pytest.mark.parametrize(("count", "least"), [(1, 40), (2, 41), (16, 44), (17, 45)])
+def test_more_codes_must_be_harder_to_guess(line: Line, count: int, least: int) -> None:
+    """Sixteen codes among so many possible ones are found sixteen times as soon."""
+
+    def of(bits: int) -> list[str]:
+        """Codes of so many positions of one bit each, all of which vary."""
+        return [f"{number:0{bits}b}" for number in [2**bits - 1, *range(count - 1)]]
+
+    declared = imports.alphabet_of("01")
+    with pytest.raises(imports.ImportRefused, match=f"{least - 1} bits .* {least} are needed"):
+        take_in(line, of(least - 1), alphabet=declared)
+    assert_nothing_imported()
+    assert take_in(line, of(least), alphabet=declared).code_bits == least
 
 
 def test_a_code_that_comes_in_between_reading_and_writing_stops_all_of_it(

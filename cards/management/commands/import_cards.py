@@ -19,7 +19,8 @@ class Command(CardCommand):
     help = (
         "Import the codes of another system as one batch, ready for use. FILE holds one code a line; - is standard "
         "input. Codes keep their own alphabet and length, capitals and separators make no difference, and together "
-        "they must be hard to guess: 40 bits. All lines are imported or none; what is wrong is told by line number."
+        "they must be hard to guess: 40 bits, and one more each time their number doubles. All lines are imported or "
+        "none; what is wrong is told by line number."
     )
 
     def arguments(self, parser: CommandParser) -> None:
