@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from .provisioning.registry import get_provisioner, provisioner_keys
+from .wishes import reserved_domains
 
 SHORTEST_LEASE = timedelta(seconds=10)
 
@@ -55,3 +56,12 @@ def check_provisioners(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         except ImproperlyConfigured as error:
             errors.append(Error(str(error), hint="See docs/adapters.md.", id="orders.E002"))
     return errors
+
+
+@register
+def check_reserved_domains(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        reserved_domains()
+    except UnicodeError as error:
+        return [Error(f"RESERVED_DOMAINS holds what is no domain: {error}", id="orders.E004")]
+    return []

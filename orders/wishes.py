@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import idna
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -79,13 +80,17 @@ def checked_domain(text: str) -> str:
     if not wanted:
         return ""
     try:
-        ascii_form = idna.encode(wanted, uts46=True, std3_rules=True).decode().lower()
+        ascii_form = _ascii_form(wanted)
     except (idna.IDNAError, UnicodeError):
         raise BadDomain from None
     last = ascii_form.rpartition(".")[2]
-    if "." not in ascii_form or last.isdigit() or len(ascii_form) > LONGEST_NAME or _is_ours(ascii_form):
+    if "." not in ascii_form or last.isdigit() or len(ascii_form) > LONGEST_NAME or _is_reserved(ascii_form):
         raise BadDomain
     return ascii_form
+
+
+def _ascii_form(name: str) -> str:
+    return idna.encode(name, uts46=True, std3_rules=True).decode().lower()
 
 
 def shown_domain(ascii_form: str) -> str:
@@ -97,7 +102,25 @@ def shown_domain(ascii_form: str) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return f".{name}".endswith(f".{settings.HOSTING_DOMAIN}")
+    return _is_below(name, settings.HOSTING_DOMAIN)
+
+
+def _is_below(name: str, domain: str) -> bool:
+    """Whether it is the domain or below it."""
+    return f".{name}".endswith(f".{domain}")
+
+
+def _is_reserved(name: str) -> bool:
+    """Below a host of our own or above one, at which members' sessions and money are; or below a reserved domain."""
+    portal = urlsplit(settings.SITE_URL).hostname or ""
+    hosts = {host.lstrip(".").lower() for host in (portal, settings.HOSTING_DOMAIN, *settings.ALLOWED_HOSTS)} - {""}
+    above = any(_is_below(host, name) for host in hosts)
+    return above or any(_is_below(name, taken) for taken in hosts | reserved_domains())
+
+
+def reserved_domains() -> set[str]:
+    """RESERVED_DOMAINS in their ASCII forms. Raises UnicodeError for what is no domain (orders.E004)."""
+    return {_ascii_form(name.strip(" .")) for name in settings.RESERVED_DOMAINS}
 
 
 def checked_ssh_key(text: str, os_family: str = "") -> str:

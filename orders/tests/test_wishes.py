@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -14,6 +16,7 @@ from cards.choices import ProductType
 from cards.tests.factories import ImageFactory, LineFactory, make_batch
 from orders import fulfilment, redemption
 from orders.actions import cancel_order
+from orders.checks import check_reserved_domains
 from orders.choices import OrderState
 from orders.exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey, DomainTaken, SeveralRefused
 from orders.models import Order
@@ -110,6 +113,58 @@ def test_a_password_that_will_do(text: str) -> None:
 def test_a_password_that_will_not(text: str, host: str) -> None:
     with pytest.raises(BadPassword):
         checked_password(text, host)
+
+
+RESERVED = [
+    "cards.company.com.cn",  # SITE_URL
+    "Login.Cards.Company.com.cn",
+    "company.com.cn",
+    "com.cn",
+    "staff.company.net",  # ALLOWED_HOSTS
+    "a.staff.company.net",
+    "company.net",
+    "company.org",
+    "www.company.org",
+    "x.hosted.example",  # HOSTING_DOMAIN
+    "bank.example.com",  # RESERVED_DOMAINS
+    "www.bank.example.com",
+    "提货.中国",
+    "www.xn--o0u333g.xn--fiqs8s",
+]
+
+
+@pytest.fixture
+def company(settings: Any) -> None:
+    settings.SITE_URL = "https://cards.company.com.cn:8443"
+    settings.ALLOWED_HOSTS = ["staff.company.net", ".Company.org", "[::1]", "127.0.0.1", "*"]
+    settings.RESERVED_DOMAINS = ["Bank.example.com.", " 提货.中国"]
+
+
+@pytest.mark.parametrize("text", RESERVED)
+def test_reserved_domains_are_nobodys_site(company: None, text: str) -> None:
+    with pytest.raises(BadDomain):
+        checked_domain(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shop.company.com.cn",
+        "mycompany.com.cn",
+        "mystaff.company.net",
+        "example.com",
+        "notbank.example.com",
+        "中国.com",
+    ],
+)
+def test_domains_beside_them_are_free(company: None, text: str) -> None:
+    assert checked_domain(text)
+
+
+def test_a_reserved_domain_that_is_none_is_told_at_start(settings: Any) -> None:
+    assert check_reserved_domains(None) == []
+    settings.RESERVED_DOMAINS = ["example.com", "-"]
+    assert [error.id for error in check_reserved_domains(None)] == ["orders.E004"]
 
 
 def test_domains_in_one_form() -> None:
