@@ -89,7 +89,8 @@ def test_nothing_can_be_done_with_a_batch_given_up(language: str) -> None:
     user.language = language
     user.save(update_fields=["language"])
     sentence = ("This batch was cancelled before it was whole.", "该批次在生成完成前已取消")[language == "zh-hans"]
-    later = {"last_day": batch.last_day.date().replace(day=28, month=12).isoformat(), "reason": "why"}
+    last_day = batch.last_day.date().replace(day=28, month=12).isoformat()
+    later = {"last_day": last_day, "reason": "why", "password": PASSWORD}
     client = client_of(user)
     assert sentence in text_of(client.post(f"/staff/cards/{batch.pk}/extend/", later, follow=True))
     assert sentence in text_of(client.post(f"/staff/cards/{batch.pk}/add/", {"count": 1, "was": 3}, follow=True))
