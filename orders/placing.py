@@ -87,8 +87,9 @@ def place_order(
 
 
 def _insert(order: Order) -> None:
-    """Two sites cannot answer under one domain; the constraint decides, in a savepoint so that its word can be told."""
-    if not order.domain:
+    """Two sites cannot answer under one domain; the constraint decides, in a savepoint so that its word can be told.
+    The portal's own names are made of order numbers: no two are alike."""
+    if order.domain in ("", order.hostname):
         order.save(force_insert=True)
         return
     try:
