@@ -5,10 +5,13 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Field
 from django.utils.translation import get_language
 from django.views.decorators.debug import sensitive_variables
 
@@ -90,12 +93,29 @@ def _insert(order: Order) -> None:
     """Two sites cannot answer under one domain; the constraint decides, in a savepoint so that its word can be told.
     The portal's own names are made of order numbers: no two are alike."""
     if order.domain in ("", order.hostname):
-        order.save(force_insert=True)
+        _insert_row(order)
         return
     try:
         with transaction.atomic():
-            order.save(force_insert=True)
+            _insert_row(order)
     except IntegrityError:
         if Order.objects.filter(domain=order.domain).exists():
             raise DomainTaken from None
         raise
+
+
+@cache
+def _insertion() -> tuple[str, list[Field[Any, Any]]]:
+    fields = [field for field in Order._meta.local_concrete_fields if not field.primary_key]
+    columns, places = ", ".join(str(field.column) for field in fields), ", ".join(["%s"] * len(fields))
+    return f"INSERT INTO orders_order ({columns}) VALUES ({places}) RETURNING id", fields  # noqa: S608 (constants)
+
+
+def _insert_row(order: Order) -> None:
+    """As `order.save(force_insert=True)`, by a statement that is composed once, as in `cards.actions.use_card`."""
+    statement, fields = _insertion()
+    values = [field.get_db_prep_save(field.pre_save(order, add=True), connection) for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        (order.pk,) = cursor.fetchone()
+    order._state.adding, order._state.db = False, connection.alias
