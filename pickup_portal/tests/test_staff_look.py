@@ -170,8 +170,8 @@ def test_some_staff_pages_on_a_phone_in_the_dark(browse: Any) -> None:
     for each in visits(furnish(boss)):
         if str(each) in LIGHT:
             look.look(each, [(PHONE, "dark")])
-    assert look.pages == len(LIGHT)
     assert look.faults == []
+    assert look.pages == len(LIGHT)
 
 
 def test_what_is_wrong_is_seen(browse: Any) -> None:
