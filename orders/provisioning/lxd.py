@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -87,7 +88,8 @@ class LxdProvisioner(Provisioner):
             address = self._address(name)
             if address is None:
                 return InProgress(name, timedelta(seconds=2))
-            self._call("PATCH", f"instances/{name}", {"config": {ADDRESS: address, HOSTNAME: hostname}})
+            with suppress(Failed):  # as when another worker writes the same; what is kept now decides
+                self._call("PATCH", f"instances/{name}", {"config": {ADDRESS: address, HOSTNAME: hostname}})
             instance = self._instance(name, request.key) or {}
         try:
             address = str(instance["config"][ADDRESS])

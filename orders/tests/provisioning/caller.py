@@ -1,6 +1,7 @@
 """A process of its own that calls `ensure` once when told to: `python -m orders.tests.provisioning.caller`.
 
-stdin: one line of JSON (the provisioner's configuration and the request), then "go". stdout: "ready", then the answer.
+stdin: one line of JSON (the provisioner's configuration and the request), then "go". stdout: "ready", then the
+resource's ID, or the kind of error that the portal would act upon.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ def main() -> None:
     sys.stdin.readline()
     try:
         print(provisioner.ensure(request).external_id, flush=True)
-    except (TransientError, OutcomeUnknown) as error:
-        print(type(error).__name__, flush=True)
+    except TransientError:
+        print("TransientError", flush=True)
+    except OutcomeUnknown:
+        print("OutcomeUnknown", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from uuid import UUID
 import pytest
 
 from orders.provisioning.base import PermanentError, Provisioner, ProvisionRequest, TransientError
-from orders.provisioning.lxd import LxdProvisioner
+from orders.provisioning.lxd import Failed, LxdProvisioner
 from pickup_portal.lifeline import tied_to_this_process
 
 from .conformance import NAME, PASSWORD, SPECS, SSH_KEY, ConformanceCases, FarSide, request_for, until_ready
@@ -378,6 +378,34 @@ def test_setting_up_again_adds_no_second_key(far_side: LxdFarSide, provisioner: 
         SSH_KEY,
         OPERATORS,
     ]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_where_lxd_fails_to_write_what_it_keeps_decides(
+    far_side: LxdFarSide, provisioner: LxdProvisioner, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """So it answers one of two workers that write the same address at once."""
+    request = request_for("cloud_server", ssh_key=SSH_KEY)
+    name = until_ready(provisioner, request).external_id
+    far_side.lxd.run("lxc", "config", "unset", name, "user.pickup_address")
+    call = provisioner._call
+
+    def failing(method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        if method != "PATCH":
+            return call(method, path, body)
+        if kept:
+            call(method, path, body)
+        raise Failed("LXD failed (status 500)")
+
+    monkeypatch.setattr(provisioner, "_call", failing)
+    if kept:
+        assert until_ready(provisioner, request).external_id == name
+    else:
+        with pytest.raises(TransientError, match="did not keep"):
+            provisioner.ensure(request)
+    monkeypatch.undo()
+    assert until_ready(provisioner, request).external_id == name
+    assert far_side.total() == 1
 
 
 def test_a_strangers_instance_of_that_name_is_never_given_away(far_side: LxdFarSide, provisioner: Provisioner) -> None:
