@@ -87,8 +87,12 @@ class MachineForm(forms.ModelForm[Machine]):
             self.fields["password"].help_text = _("Leave both empty to keep the login it has, at the same address.")
 
     def clean_url(self) -> str:
-        parts = urlsplit(self.cleaned_data["url"].strip())
-        if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+        try:
+            parts = urlsplit(self.cleaned_data["url"].strip())
+            right = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        except ValueError:  # brackets that hold no address, a port that is none
+            right = False
+        if not right or parts.path.strip("/") or parts.query:
             raise forms.ValidationError(_("An address such as https://10.0.0.21, with nothing behind it."))
         return f"https://{parts.netloc.lower()}"
 

@@ -78,7 +78,17 @@ def test_a_machine_is_added(operator: Client) -> None:
     assert SECRET not in page.content.decode()
 
 
-@pytest.mark.parametrize(("field", "value"), [("url", "http://10.1.0.1"), ("server_model", "X"), ("address", "a")])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("url", "http://10.1.0.1"),
+        ("url", "https://[10.1.0.1"),
+        ("url", "https://10.1.0.1:99999"),
+        ("url", "https://:secret@10.1.0.1"),
+        ("server_model", "X"),
+        ("address", "a"),
+    ],
+)
 def test_what_cannot_be_is_not_saved_and_no_password_comes_back(operator: Client, field: str, value: str) -> None:
     page = operator.post(ADD, TYPED | {field: value})
     assert page.status_code == 422
