@@ -11,4 +11,4 @@ def pause(attempts: int) -> timedelta:
     """How long to wait after so many failed attempts: doubling, capped."""
     base: timedelta = settings.ORDER_BACKOFF_BASE
     cap: timedelta = settings.ORDER_BACKOFF_CAP
-    return min(base * float(2 ** max(0, attempts - 1)), cap)
+    return min(base * (1 << min(max(attempts - 1, 0), 20)), cap)

@@ -16,6 +16,7 @@ from cards.choices import CardStatus
 from cards.tests.factories import make_batch
 from orders import fulfilment
 from orders.actions import cancel_order, retry_order
+from orders.backoff import pause
 from orders.choices import AttemptOutcome, OrderState
 from orders.exceptions import ResourceRemains, WrongState
 from orders.models import Order, Service
@@ -284,3 +285,9 @@ def test_a_cancellation_gives_way_to_an_attempt_made_while_it_cleaned_up(
     order.refresh_from_db()
     card.refresh_from_db()
     assert (order.state, order.card, card.status) == (OrderState.FAILED, card, CardStatus.USED)
+
+
+def test_the_pause_grows_to_its_cap_however_many_attempts_are_allowed(settings: Settings) -> None:
+    pauses = [pause(attempts) for attempts in (0, 1, 2, 3, 60, 30_000)]
+    assert pauses[:4] == [settings.ORDER_BACKOFF_BASE * factor for factor in (1, 1, 2, 4)]
+    assert pauses[4:] == [settings.ORDER_BACKOFF_CAP] * 2
