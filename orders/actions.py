@@ -19,7 +19,7 @@ from cards import audit
 from cards.actions import is_too_late, return_card
 from cards.choices import AuditAction
 
-from . import clean_up, fulfilment, lifecycle
+from . import clean_up, domains, fulfilment, lifecycle
 from .choices import STUCK, OrderEventKind, OrderState, ServiceState
 from .exceptions import ExistsThere, NotLater, ResourceRemains, ResourceTaken, ServiceExpired, TooLate, WrongState
 from .models import Order, OrderEvent, Service
@@ -43,15 +43,7 @@ def retry_order(*, order: Order, actor: User | None, note: str = "", address: st
     if not won:
         raise WrongState
     OrderEvent.objects.create(order=order, kind=OrderEventKind.RETRIED, actor=actor, note=note)
-    audit.record(
-        AuditAction.FIX_ORDER,
-        actor=actor,
-        batch=order.batch,
-        address=address,
-        order=order.number,
-        change="retry",
-        note=note,
-    )
+    _record(order, "retry", actor, note, address)
     call_after_commit(provision, order.pk)
 
 
@@ -90,6 +82,8 @@ def settle_service(*, service: Service, actor: User | None, reason: str, address
     if not won:
         raise WrongState
     service.refresh_from_db()
+    if service.state == ServiceState.TERMINATED:
+        domains.release(service.order_id)
     lifecycle.note(service, lifecycle.DONE[ServiceState(service.state)], actor=actor, reason=reason)
     lifecycle.record_audit(service, f"settled {service.state}", actor=actor, reason=reason, address=address)
 
@@ -112,7 +106,7 @@ def extend_service(
     if not running.filter(expires_at__lt=until).update(expires_at=until):
         raise NotLater
     lifecycle.note(service, OrderEventKind.EXTENDED, actor=actor, reason=reason)
-    lifecycle.record_audit(service, f"extended to {until:%F %T %Z}", actor=actor, reason=reason, address=address)
+    _record(service.order, "service extended", actor, reason, address, until=f"{until:%F %T %Z}")
     service.refresh_from_db()
 
 
@@ -175,15 +169,8 @@ def resolve_order(
             _enter(order, external_id, access or {}, by_hand, actor, note)
         else:
             _close(order, actor, note, refund)
-        audit.record(
-            AuditAction.FIX_ORDER,
-            actor=actor,
-            batch=order.batch,
-            address=address,
-            order=order.number,
-            change="opened by hand" if external_id else "closed with refund" if refund else "closed",
-            note=note,
-        )
+        change = "opened by hand" if external_id else "closed with refund" if refund else "closed"
+        _record(order, change, actor, note, address)
     order.refresh_from_db()
 
 
@@ -236,3 +223,16 @@ def _refund(order: Order, actor: User | None) -> None:
             reference=order.number,
             created_by=actor,
         )
+
+
+def _record(order: Order, change: str, actor: User | None, note: str, address: str | None, **more: Any) -> None:
+    audit.record(
+        AuditAction.FIX_ORDER,
+        actor=actor,
+        batch=order.batch,
+        address=address,
+        order=order.number,
+        change=change,
+        note=note,
+        **more,
+    )

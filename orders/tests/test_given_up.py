@@ -20,7 +20,7 @@ from accounts.tests.factories import UserFactory
 from cards.models import AuditEvent
 from cards.tests.factories import ImageFactory, LineFactory, make_batch
 from orders import clean_up, fulfilment, lifecycle, reconcile, redemption
-from orders.actions import cancel_order, resolve_order, settle_service, suspend_service
+from orders.actions import cancel_order, resolve_order, settle_service, suspend_service, terminate_service
 from orders.choices import OrderState, ServiceState
 from orders.exceptions import ExistsThere, ResourceTaken, WrongState
 from orders.models import Order, Service
@@ -199,6 +199,19 @@ def test_a_product_opened_by_hand_is_changed_by_hand(order: Order, staff: User, 
     assert plane.calls(verb="suspend") == []
     settle_service(service=service, actor=staff, reason="switched it off")
     assert service.state == ServiceState.SUSPENDED
+
+
+def test_the_domain_of_a_site_ended_by_hand_is_free_again(order: Order, staff: User, plane: Simulator) -> None:  # noqa: F811
+    _batch, codes = make_batch(product_type="virtual_host")
+    site = stuck(place_order(code=codes[0], member=order.member))
+    resolve_order(order=site, actor=staff, note="", external_id="web-1")
+    assert site.domain
+    service = Service.objects.get()
+    terminate_service(service=service, actor=staff, reason="")
+    lifecycle.run(service.pk)
+    settle_service(service=service, actor=staff, reason="deleted it in the panel")
+    site.refresh_from_db()
+    assert (service.state, site.domain) == (ServiceState.TERMINATED, "")
 
 
 def test_what_the_provider_knows_is_not_by_hand(order: Order, staff: User, plane: Simulator) -> None:  # noqa: F811
