@@ -11,6 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 
+from ..choices import CardStatus
+
 register = template.Library()
 
 PEOPLE = ("member", "asked_by")  # details that are the key of an account
@@ -51,7 +53,13 @@ NAMES: dict[str, Any] = {
     "id": _("ID"),
     "name": pgettext_lazy("of a thing", "Name"),
     "fields": _("Before and after"),
+    "status": _("Status"),
+    "until": _("Runs until"),
+    "machine": _("Machine"),
+    "server_model": _("Server model"),
+    "login": _("Login"),
 }
+SPOKEN = ("change", "kind", "list", "login", "status")  # details whose values stand in WORDS
 # What staff did, as the events write it.
 WORDS: dict[str, Any] = {
     "retry": _("Restarted"),
@@ -63,10 +71,28 @@ WORDS: dict[str, Any] = {
     "service active": _("Service resumed"),
     "service suspended": _("Service suspended"),
     "service terminated": _("Service terminated"),
+    "service settled active": _("Service resumed by hand"),
+    "service settled suspended": _("Service suspended by hand"),
+    "service settled terminated": _("Service terminated by hand"),
+    "service extended": _("Term extended"),
+    "closed": _("Closed"),
+    "closed with refund": _("Closed, surcharge refunded"),
+    "free -> assigned": _("Assigned"),
+    "assigned -> free": _("Handed back"),
+    "assigned -> cleaning": _("To be cleaned"),
+    "assigned -> out": _("Out of service"),
+    "out of service": _("Out of service"),
+    "free": pgettext_lazy("machine state", "Free"),
+    "kept": _("Kept"),
     "line": _("Line"),
     "image": _("Image"),
     "servermodel": _("Server model"),
     "operatingsystem": _("Operating system"),
+    "audit": _("Audit trail"),
+    "batches": _("Batches"),
+    "orders": _("Pickup orders"),
+    "usage": _("Usage log"),
+    **dict(CardStatus.choices),
 }
 
 
@@ -86,7 +112,7 @@ def _person(key: Any, people: Mapping[int, User]) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    if name in ("change", "kind"):
+    if name in SPOKEN:
         return str(WORDS.get(value, value))
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_text('', inner)}" for key, inner in value.items())
