@@ -194,6 +194,10 @@ def _checked_spec(product_type: str, line: Line, spec: dict[str, Any]) -> dict[s
     return form.spec()
 
 
+def _is_price(amount: Decimal) -> bool:
+    return amount.is_finite() and 0 <= amount < 10**9 and amount == round(amount, 2)
+
+
 def _checked_terms(
     name: str, term_months: int, quantity: int, validity: Validity, reference_price: Decimal | None
 ) -> datetime:
@@ -206,8 +210,8 @@ def _checked_terms(
         errors["quantity"] = [
             _("Between 1 and %(limit)s cards can be made at a time.") % {"limit": f"{settings.BATCH_MAX_QUANTITY:,}"}
         ]
-    if reference_price is not None and not 0 <= reference_price < 10**9:
-        errors["reference_price"] = [_("The price must not be negative.")]
+    if reference_price is not None and not _is_price(reference_price):
+        errors["reference_price"] = [_("A price is at least 0 and below 1,000,000,000, with two decimals at most.")]
     if validity.kind == ValidityKind.PERIOD and not 1 <= (validity.period_months or 0) <= 12 * LONGEST_YEARS:
         errors["validity"] = [_("The period is between 1 and 240 months.")]
         raise BadBatch(errors)

@@ -68,6 +68,7 @@ def test_the_same_token_makes_one_batch(line: Line) -> None:
         (["--valid-until", "2021-06-30"], "validity"),
         (["--valid-until", "30.06.2045"], "not a date"),
         ([], "--valid-until"),
+        *((["--valid-months", 12, "--price", price], "with two decimals at most") for price in ("1.005", "nan", "-1")),
     ],
 )
 def test_a_refusal_names_the_fault_and_makes_nothing(line: Line, more: list[object], message: str) -> None:

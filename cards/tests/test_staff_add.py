@@ -161,6 +161,7 @@ def test_nothing_is_valid_for_more_than_twenty_years(client: Client, line: Line)
         ({"validity": "date"}, "valid_until", "Enter the last valid day."),
         ({"validity": "date", "valid_until": "2020-01-01"}, "valid_until", "This day is over."),
         ({"reference_price": "-1"}, "reference_price", "greater than or equal to 0"),
+        ({"reference_price": "5000000000"}, "reference_price", "below 1,000,000,000"),
         ({"reference_price": "1.001"}, "reference_price", "no more than 2 decimal places"),
     ],
 )
