@@ -18,8 +18,7 @@ def user_named(text: str) -> User:
     Raises NoSuchUser; SeveralUsers where the text is one person's name and another's member ID; AddressUnconfirmed
     where it is an address that somebody only named. A card must not go to whoever chose his names cleverly.
     """
-    exactly = Q(username=text) | Q(~Q(email=""), lower_email=text.lower()) | _has_member_id(text)
-    found = list(_with_lower_email().filter(exactly).order_by("pk")[:3]) if text else []
+    found = list(people_named(text).order_by("pk")[:3])
     if not found:
         raise NoSuchUser(text)
     if len(found) > 1:
@@ -28,6 +27,12 @@ def user_named(text: str) -> User:
     if "@" in text and user.get_username() != text and unconfirmed_address(user):
         raise AddressUnconfirmed(text)
     return user
+
+
+def people_named(text: str) -> QuerySet[User]:
+    """Everybody, staff too, with this user name, e-mail address or member ID."""
+    named = Q(username=text) | Q(~Q(email=""), lower_email=text.lower()) | _has_member_id(text)
+    return _with_lower_email().filter(named) if text else User.objects.none()
 
 
 def find_members(text: str) -> QuerySet[User]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Lower
+from django.db.models import QuerySet
 from django.views.decorators.debug import sensitive_variables
 
-from accounts.models import User
+from accounts.search import people_named
 
 from . import codes
 from .models import Batch, Card, CardUse
@@ -75,10 +74,6 @@ def cards_with_last4(last4: str, batch: Batch | None = None) -> QuerySet[Card, i
 
 def cards_of_member(text: str) -> QuerySet[CardUse, int]:
     """Ids of the newest cards that the member of that login, address or member ID has used, returned ones too."""
-    named = Q(username=text) | Q(external_id=text) | (Q(address=text.lower()) & ~Q(email=""))  # as the index says it
-    if text.isascii() and text.isdigit() and len(text) <= 18:
-        # Members known by the company's own number are not found under the portal's.
-        named |= Q(pk=int(text)) & (Q(external_id=None) | Q(external_id=""))
-    members = User.objects.annotate(address=Lower("email")).filter(named).values_list("pk", flat=True)
+    members = people_named(text).values_list("pk", flat=True)
     uses = CardUse.objects.filter(member__in=list(members[:5]))
     return uses.order_by("-pk").values_list("card_id", flat=True)[: MOST + 1]

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.models import User
 from accounts.paging import KeysetPage
+from accounts.search import people_named
 
 from .. import audit, chain
 from ..forms import AuditFilter, id_in
@@ -97,9 +98,8 @@ def _narrowed(events: QuerySet[AuditEvent], chosen: dict[str, Any]) -> QuerySet[
 
 def _people(text: str) -> list[int]:
     """Few enough to be named: user name, address or member ID."""
-    people = User.objects.filter(username__iexact=text) | User.objects.filter(email__iexact=text)
-    people |= User.objects.filter(external_id=text)
-    return list(people.values_list("pk", flat=True))
+    people = (people_named(text), User.objects.filter(username__iexact=text))
+    return [pk for found in people for pk in found.values_list("pk", flat=True)]
 
 
 def _cards(chosen: dict[str, Any]) -> QuerySet[Card, Any]:
