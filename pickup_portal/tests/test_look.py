@@ -95,10 +95,19 @@ def test_a_member_may_start_at_home_with_a_post_of_the_code(client, alice) -> No
     assert reverse("staff:home") not in page.text
 
 
-def test_the_menu_marks_where_the_reader_is(client, sam) -> None:
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("staff:batch-list", "staff:batch-list"),
+        ("staff:cards-disable", "staff:batch-list"),
+        ("staff:batch-add", "staff:batch-add"),
+        ("staff-orders:member-invite", "staff-orders:member-list"),
+    ],
+)
+def test_the_menu_marks_where_the_reader_is(client, sam, name, item) -> None:
     client.force_login(sam)
-    page = client.get(reverse("staff:batch-list"))
-    assert f'<a href="{reverse("staff:batch-list")}" aria-current="page">' in page.text
+    page = client.get(reverse(name))
+    assert f'<a href="{reverse(item)}" aria-current="page">' in page.text
     assert page.text.count('aria-current="page"') == 1
 
 
