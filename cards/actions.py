@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +20,7 @@ from accounts.wakeup import call_after_commit
 from . import approval, audit, pricing, vault
 from .catalog import lines_offering, product_of
 from .choices import AuditAction, BatchStatus, CardStatus, ValidityKind, WindowsPolicy
+from .days import start_of, today
 from .exceptions import AlreadyReplaced, BadBatch, NothingToChange, NotWhole, UsedCardStays, WasCancelled
 from .models import USE_COUNT_SLOTS, Batch, Card, CardUse, Line, Replacement, UseCount
 from .tasks import generate_batch
@@ -46,7 +47,7 @@ class Validity:
     def expires_at(self, today: date) -> datetime:
         """Start of the day after the last valid day, in the portal's time zone."""
         last = self.last_day or add_months(today, self.period_months or 0)
-        return timezone.make_aware(datetime.combine(last + timedelta(days=1), time()), timezone.get_default_timezone())
+        return start_of(last + timedelta(days=1))
 
 
 def add_months(day: date, months: int) -> date:
@@ -63,8 +64,7 @@ def add_months(day: date, months: int) -> date:
 
 def is_too_late(last_day: date) -> bool:
     """Whether a card or a service must not last until that day. Asked first: the calendar ends with the year 9999."""
-    today = timezone.localdate(timezone=timezone.get_default_timezone())
-    return last_day > add_months(today, 12 * LONGEST_YEARS)
+    return last_day > add_months(today(), 12 * LONGEST_YEARS)
 
 
 def says_too_late() -> str:
@@ -217,7 +217,7 @@ def _checked_terms(
         raise BadBatch(errors)
     if validity.last_day and is_too_late(validity.last_day):
         raise BadBatch(errors | {"validity": [says_too_late()]})
-    expires_at = validity.expires_at(timezone.localdate(timezone=timezone.get_default_timezone()))
+    expires_at = validity.expires_at(today())
     if expires_at <= timezone.now():
         errors["validity"] = [_("The last valid day must not lie in the past.")]
     if errors:

@@ -16,6 +16,7 @@ from . import audit
 from .actions import Validity, is_too_late, says_too_late
 from .approval import needs_second_person
 from .choices import AuditAction, BatchStatus, ValidityKind
+from .days import today
 from .exceptions import (
     AnotherPerson,
     BadBatch,
@@ -39,11 +40,10 @@ def extend_batch(*, batch: Batch, last_day: date, actor: User | None, reason: st
     """
     if not reason.strip():
         raise BadBatch({"reason": [_("Say why; it is recorded in the audit trail.")]})
-    today = timezone.localdate(timezone=timezone.get_default_timezone())
-    if last_day < today or is_too_late(last_day):
+    if last_day < today() or is_too_late(last_day):
         raise BadBatch({"last_day": [says_too_late()]})
     row = _locked(batch)
-    earlier, later = row.last_day.date(), Validity.until(last_day).expires_at(today)
+    earlier, later = row.last_day.date(), Validity.until(last_day).expires_at(today())
     if row.status == BatchStatus.CANCELLED:
         raise WasCancelled
     if actor and actor.pk in (row.created_by_id, row.asked_by_id) and needs_second_person(row, row.total):

@@ -11,7 +11,6 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.stepup import StepUpForm
@@ -19,6 +18,7 @@ from accounts.stepup import StepUpForm
 from . import catalog
 from .actions import Validity, is_too_late, says_too_late
 from .choices import AuditAction, BatchShown, CardStatus, ProductType, WindowsPolicy
+from .days import today
 from .list_pages import DayFilter
 from .lists import MOST_CODES, Listed, unpack
 from .models import Batch, Line
@@ -219,10 +219,9 @@ class BatchForm(forms.Form):
         return data
 
     def _check_last_day(self, day: date | None) -> None:
-        today = timezone.localdate(timezone=timezone.get_default_timezone())
         if day is None:
             self.add_error("valid_until", _("Enter the last valid day."))
-        elif day < today:
+        elif day < today():
             self.add_error("valid_until", ValidationError(_("This day is over. Choose today or a later day.")))
         elif is_too_late(day):
             self.add_error("valid_until", says_too_late())
@@ -255,7 +254,7 @@ class ExtendForm(StepUpForm):
     def __init__(self, *args: Any, batch: Batch, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         later = batch.last_day.date() + timedelta(days=1)
-        self.fields["last_day"].widget.attrs["min"] = max(later, timezone.localdate()).isoformat()
+        self.fields["last_day"].widget.attrs["min"] = max(later, today()).isoformat()
 
 
 class AddCardsForm(ReasonForm):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django import forms
@@ -20,6 +20,7 @@ from accounts.paging import within
 from . import audit
 from .choices import AuditAction
 from .code_texts import masked
+from .days import start_of, today
 from .tables import csv_line
 
 FIRST_ROWS, ROWS_AT_A_TIME = 100, 2000  # the first rows are soon on their way
@@ -51,13 +52,8 @@ class DayFilter(forms.Form):
 def in_days(rows: QuerySet[Any, Any], column: str, chosen: dict[str, Any]) -> Any:
     """`rows` narrowed to the chosen days."""
     since, until = chosen.get("since"), chosen.get("until")
-    return within(
-        rows, column, since and _start_of(since), until and until < date.max and _start_of(until + timedelta(days=1))
-    )
-
-
-def _start_of(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time()), timezone.get_default_timezone())
+    end = start_of(until + timedelta(days=1)) if until and until < date.max else None
+    return within(rows, column, since and start_of(since), end)
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,7 @@ def csv_of(
         AuditAction.EXPORT_LIST, actor=actor, address=client_address(request), list=name, filter=query.urlencode()[:500]
     )
     response = StreamingHttpResponse(_lines(rows, columns, cells), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.localdate():%Y%m%d}.csv"'
+    response["Content-Disposition"] = f'attachment; filename="{name}-{today():%Y%m%d}.csv"'
     response["X-Content-Type-Options"] = "nosniff"
     return response
 

@@ -29,6 +29,7 @@ from .counts import USE_COUNT_SLOTS as USE_COUNT_SLOTS
 from .counts import DisabledCount as DisabledCount
 from .counts import UseCount as UseCount
 from .counts import UseDay as UseDay
+from .days import day_of
 from .lines import Image as Image
 from .lines import Line as Line
 from .lines import OperatingSystem as OperatingSystem
@@ -188,7 +189,7 @@ class Batch(models.Model):
     @property
     def number(self) -> str:
         """The 批次 that people quote: day of creation and ID, such as P20261123-78."""
-        return f"P{timezone.localtime(self.created_at, timezone.get_default_timezone()):%Y%m%d}-{self.pk}"
+        return f"P{day_of(self.created_at):%Y%m%d}-{self.pk}"
 
     @property
     def last_day(self) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.db.models.functions import TruncDate, TruncMonth
 from django.utils import timezone
 
 from .choices import AuditAction, BatchStatus
+from .days import day_of, start_of, today
 from .models import AuditEvent, Batch, CardUse, DisabledCount, UseDay
 
 MONTHS = 12
@@ -112,7 +113,7 @@ GROUP BY product_type, line_id, ours, month, kind
 
 def stock(now: datetime, scope: Scope = EVERYTHING) -> Stock:
     """How many cards there are, what became of them, and what the usable ones are worth, by month of expiry."""
-    months = months_around(timezone.localtime(now, timezone.get_default_timezone()).date())
+    months = months_around(day_of(now))
     found = Stock(
         total=Tally(),
         groups=defaultdict(Tally),
@@ -171,14 +172,6 @@ def _issued(scope: Scope, months: list[date]) -> dict[date, int]:
 
 
 # --- Pick-ups over time -----------------------------------------------------------------------------------------------
-def start_of(day: date) -> datetime:
-    return timezone.make_aware(datetime.combine(day, time()), timezone.get_default_timezone())
-
-
-def today() -> date:
-    return timezone.localdate(timezone=timezone.get_default_timezone())
-
-
 def _counted(start: date | None, end: date) -> list[tuple[date, str, int, int]]:
     """(day, product type, line, pick-ups) of the days from `start` up to and without `end`, from the usage log."""
     uses = CardUse.objects.filter(used_at__lt=start_of(end))
@@ -198,7 +191,7 @@ def _next_day() -> date | None:
 @transaction.atomic
 def summarise() -> int:
     """Put the days that are over into UseDay; returns how many rows. May run twice: the days' rows are unique."""
-    end = timezone.localtime(timezone.now() - SETTLED, timezone.get_default_timezone()).date()
+    end = day_of(timezone.now() - SETTLED)
     rows = [
         UseDay(day=day, product_type=kind, line_id=line, used=n) for day, kind, line, n in _counted(_next_day(), end)
     ]

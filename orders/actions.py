@@ -18,6 +18,7 @@ from accounts.wakeup import call_after_commit
 from cards import audit
 from cards.actions import is_too_late, return_card
 from cards.choices import AuditAction
+from cards.days import day_of
 
 from . import clean_up, domains, fulfilment, lifecycle
 from .choices import STUCK, OrderEventKind, OrderState, ServiceState
@@ -98,7 +99,7 @@ def extend_service(
     """
     if until <= timezone.now():
         raise NotLater
-    if is_too_late((timezone.localtime(until, timezone.get_default_timezone()) - timedelta(days=1)).date()):
+    if is_too_late(day_of(until) - timedelta(days=1)):
         raise TooLate
     running = Service.objects.filter(pk=service.pk).exclude(wanted=ServiceState.TERMINATED)
     if not running.exists():

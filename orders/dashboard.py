@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from cards import statistics
 from cards.choices import ProductType
+from cards.days import today
 from cards.models import Batch, Line
 from cards.statistics import EVERYTHING, MONTHS, Scope, Stock
 
@@ -72,11 +73,11 @@ def overview(now: datetime, scope: Scope = EVERYTHING) -> dict[str, Any]:
 
 def _past(stock: Stock, scope: Scope) -> dict[str, Any]:
     """The last thirty days and twelve months."""
-    today = statistics.today()
-    picked = statistics.used_by_day(statistics.months_around(today)[1], scope)
-    months = history(stock, today, picked, scope)
+    present = today()
+    picked = statistics.used_by_day(statistics.months_around(present)[1], scope)
+    months = history(stock, present, picked, scope)
     labels = [month.label for month in months]
-    days = [(day, picked.get(day, 0)) for day in (today - timedelta(days=back) for back in range(DAYS - 1, -1, -1))]
+    days = [(day, picked.get(day, 0)) for day in (present - timedelta(days=back) for back in range(DAYS - 1, -1, -1))]
     return {
         "months": months,
         "month_chart": bar_chart(
@@ -92,10 +93,10 @@ def _past(stock: Stock, scope: Scope) -> dict[str, Any]:
     }
 
 
-def history(stock: Stock, today: date, picked: dict[date, int], scope: Scope) -> list[Month]:
+def history(stock: Stock, present: date, picked: dict[date, int], scope: Scope) -> list[Month]:
     """The last twelve months, oldest first. What was outstanding is reckoned backwards from today's figure, by what was
     issued, picked up, returned and expired since; a card disabled by itself counts as if it had always been so."""
-    months = statistics.months_around(today)[1 : MONTHS + 1]
+    months = statistics.months_around(present)[1 : MONTHS + 1]
     by_month = statistics.by_month(picked)
     returned = statistics.returned_by_month(months[0], scope)
     found, outstanding = [], stock.total.usable
@@ -109,7 +110,7 @@ def history(stock: Stock, today: date, picked: dict[date, int], scope: Scope) ->
 
 def _ahead(stock: Stock) -> dict[str, Any]:
     """When what is usable now expires."""
-    months = statistics.months_around(statistics.today())[MONTHS:]
+    months = statistics.months_around(today())[MONTHS:]
     labels = [*(f"{month:%Y-%m}" for month in months[:-1]), _("later")]
     cards = [stock.cards_by_month.get(month, 0) for month in months]
     values = [stock.value_by_month.get(month, 0) for month in months]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q
@@ -16,7 +17,7 @@ from accounts.address import client_address
 from accounts.paging import KeysetPage
 from accounts.search import keys_of_members
 from cards import catalog
-from cards.actions import Validity
+from cards.days import start_of
 from cards.views.access import StaffRequest, staff_view, without_codes
 
 from . import actions
@@ -129,7 +130,7 @@ def service_extend(request: StaffRequest, number: str) -> HttpResponseBase:
     deed = _deed(service, _("Extend the service"), says)
 
     def act() -> str:
-        until = Validity.until(form.cleaned_data["last_day"]).expires_at(timezone.localdate())
+        until = start_of(form.cleaned_data["last_day"] + timedelta(days=1))
         actions.extend_service(service=service, until=until, **_who(request, form))
         return _("The service runs until the end of %(day)s.") % {"day": form.cleaned_data["last_day"]}
 

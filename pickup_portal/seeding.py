@@ -36,6 +36,7 @@ from accounts.wakeup import muted
 from cards import actions, chain, generation
 from cards.actions import Validity, add_months
 from cards.choices import CardStatus, ProductType
+from cards.days import today
 from cards.models import Batch, Card, Image, Line, OperatingSystem, ServerModel
 from cards.vault import BatchVault
 from orders import fulfilment, redemption
@@ -221,8 +222,7 @@ def _make_batch(wanted: DemoBatch, staff: User) -> None:
 def _validity(wanted: DemoBatch) -> Validity:
     if wanted.years:
         return Validity.months(12 * wanted.years)
-    made = timezone.localdate(timezone=timezone.get_default_timezone())
-    return Validity.until(add_months(made, 36) if wanted.three_years or not wanted.until else wanted.until)
+    return Validity.until(add_months(today(), 36) if wanted.three_years or not wanted.until else wanted.until)
 
 
 def _close_batch(wanted: DemoBatch, staff: User) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
-from cards import actions, codes, replacement, statistics
+from cards import actions, codes, days, replacement, statistics
 from cards.choices import ProductType
 from cards.models import Batch, Card, CardUse, DisabledCount, RefusedTry, UseDay
 from cards.statistics import Scope
@@ -103,7 +103,7 @@ def test_days_are_summed_once_and_today_is_counted_live() -> None:
     use(batch, 1, member, "AAAAA-AAAAA")
     move_use("AAAAA-AAAAA", 2)
     move_use("AAAAA-AAAAA", 3)
-    today = statistics.today()
+    today = days.today()
     expected = {today: 1, today - timedelta(days=2): 1, today - timedelta(days=3): 1}
 
     def counted() -> dict[object, int]:
@@ -123,11 +123,11 @@ def test_months_gone_by_are_reckoned_backwards() -> None:
     """A batch of ten made two months ago and one of five that expired last month; one pick-up of two was returned."""
     batch, _codes = make_batch(quantity=10)
     gone, _codes = make_batch(quantity=5, line=batch.line)
-    today = statistics.today()
+    today = days.today()
     months = statistics.months_around(today)[1:13]
-    first = statistics.start_of(months[-3]) + timedelta(days=1)
+    first = days.start_of(months[-3]) + timedelta(days=1)
     Batch.objects.filter(pk__in=[batch.pk, gone.pk]).update(created_at=first)
-    Batch.objects.filter(pk=gone.pk).update(expires_at=statistics.start_of(months[-1]))  # good until the last day
+    Batch.objects.filter(pk=gone.pk).update(expires_at=days.start_of(months[-1]))  # good until the last day
     for serial in (1, 2):
         use(batch, serial, UserFactory.create(), f"AAAAA-AAAA{serial}")
     actions.return_card(card=batch.cards.get(serial=2), order_number="AAAAA-AAAA2", actor=None)
@@ -151,7 +151,7 @@ def test_every_figure_is_narrowed_to_a_type_and_a_line() -> None:
     use(hosts, 2, member, "BBBBB-BBBBB")
     move_use("BBBBB-BBBBB", 3)
     statistics.summarise()
-    today = statistics.today()
+    today = days.today()
     for scope, usable, picked in (
         (Scope(), 7, 3),
         (Scope("virtual_host"), 4, 3),
@@ -205,7 +205,7 @@ def test_the_page_says_the_figures_and_draws_them() -> None:
     assert f"{batch.number} 港卡 1/10 10% Normal" in page
     month = f"{batch.last_day:%Y-%m}"
     assert f"<title>{month}: 900.00</title>" in response.text or "<title>later: 900.00</title>" in response.text
-    assert f"<title>{statistics.today():%m-%d}: 1 picked up</title>" in response.text
+    assert f"<title>{days.today():%m-%d}: 1 picked up</title>" in response.text
 
 
 def test_an_empty_portal_has_an_empty_dashboard() -> None:

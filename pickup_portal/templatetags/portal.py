@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 
 from accounts import browsers
 from cards.choices import BatchShown, CardStatus, ListOutcome
+from cards.days import day_of
 from orders.choices import MachineState, OrderState, ServiceState
 
 register = template.Library()
@@ -143,7 +144,7 @@ def day(value: date | datetime | None) -> SafeString | str:
     if value is None:
         return NOTHING
     if isinstance(value, datetime):
-        value = timezone.localtime(value, timezone.get_default_timezone()).date()
+        value = day_of(value)
     return format_html('<time datetime="{}">{}</time>', value.isoformat(), f"{value:%Y-%m-%d}")
 
 
