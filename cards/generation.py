@@ -60,6 +60,7 @@ class Maker:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "cards")
         self._ahead: tuple[tuple[int, int], Future[list[CardRow] | bytes]] | None = None
+        self.has_made = False
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +70,7 @@ class Maker:
 
     def take(self, batch: Batch, first: int, count: int) -> list[CardRow] | bytes:
         """That chunk; what was made ahead is thrown away when another worker has moved the watermark meanwhile."""
+        self.has_made = True
         if self._ahead is not None and self._ahead[0] == (first, count):
             return self._ahead[1].result()
         return make_chunk(batch, first, count, packed=connection.vendor == "postgresql")
@@ -84,7 +86,8 @@ def fill(batch_id: int, *, until: float | None = None) -> bool:
         while True:
             left = fill_chunk(batch_id, maker)
             if left == 0:
-                _tell_planner(batch_id)
+                if maker.has_made:
+                    _tell_planner(batch_id)
                 return True
             if left is None or (until is not None and time.monotonic() >= until):
                 return False

@@ -17,10 +17,15 @@ from .models import Batch
 
 logger = logging.getLogger(__name__)
 
+CALL_KEPT_SECONDS = 30  # the sweep calls again, so that calls which found no free process do not pile up
 
-@shared_task
+
+@shared_task(expires=CALL_KEPT_SECONDS)
 def generate_batch(batch_id: int) -> None:
-    """Fill the batch for one slice of time; what is left goes to the end of the queue."""
+    """Fill the batch for one slice of time; what is left goes to the end of the queue.
+
+    Behind all else in it (CELERY_TASK_ROUTES).
+    """
     turn = time.monotonic() + settings.GENERATION_SLICE.total_seconds()
     if not generation.fill(batch_id, until=turn):
         batch = Batch.objects.get(pk=batch_id)

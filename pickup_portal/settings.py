@@ -187,6 +187,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = env.int("CELERY_WORKER_CONCURRENCY", 4)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "portal"
+# Behind all else at the broker (0 comes first): a dozen large batches must not keep orders, sweeps and the heartbeat
+# waiting for their turns.
+CELERY_TASK_ROUTES = {"cards.tasks.generate_batch": {"priority": 9}}
 CELERY_TIMEZONE = "UTC"
 
 # --- Cards ------------------------------------------------------------------------------------------------------

@@ -24,6 +24,9 @@ from cards.tests.factories import SPECS, ImageFactory, LineFactory, codes_of
 from cards.vault import BatchVault
 from orders import redemption
 from orders.exceptions import UnknownCode
+from orders.tasks import provision
+from pickup_portal.celery import app
+from pickup_portal.tasks import heartbeat
 
 pytestmark = pytest.mark.django_db
 
@@ -139,6 +142,27 @@ def test_a_turn_ends_in_time_and_the_sweep_takes_up_what_stands_still(monkeypatc
         generate_batch(batch.pk)
         assert_whole(batch)
     assert sweep_batches() == 0
+
+
+def test_large_batches_wait_behind_all_else_at_the_broker() -> None:
+    """In one line with them, a dozen batches of a million kept the heartbeat away for minutes and orders for 40 s."""
+    queue = f"test-{uuid.uuid4()}"
+    generate_batch.apply_async((1,), queue=queue)
+    heartbeat.apply_async(queue=queue)
+    provision.apply_async((1,), queue=queue)
+    with app.connection_for_read() as broker, broker.SimpleQueue(queue) as waiting:
+        order = [waiting.get(timeout=5).headers for _message in range(3)]
+    assert [message["task"].rpartition(".")[2] for message in order] == ["heartbeat", "provision", "generate_batch"]
+    assert [bool(message["expires"]) for message in order] == [False, False, True]
+
+
+def test_a_call_too_many_of_a_finished_batch_costs_no_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(generation, "_tell_planner", told.append)
+    batch = order_batch(2)
+    for _twice in range(2):
+        assert generation.fill(batch.pk)
+        assert told == [batch.pk]
 
 
 def test_nothing_of_a_growing_batch_can_be_picked_up() -> None:
