@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -133,6 +134,13 @@ def check_production(**kwargs: Any) -> list[CheckMessage]:
         text = "ALLOWED_HOSTS is *: whoever asks chooses the host that links in e-mails lead to."
         hint = "Name the hosts that this portal is reached by; .example.com stands for all below it."
         found.append(Error(text, hint=hint, id="portal.E017"))
+    if urlsplit(settings.SITE_URL).hostname in (None, "localhost", "127.0.0.1", "::1"):
+        text = f"SITE_URL is {settings.SITE_URL!r}: links in mails and on printed cards would lead there."
+        found.append(Error(text, hint="Set it to the address that members open.", id="portal.E018"))
+    if settings.EMAIL_BACKEND.endswith("console.EmailBackend"):
+        text = "EMAIL_URL is not set: mails, links that set a password among them, would be written to the log."
+        hint = "Set EMAIL_URL to a mail server; dummymail:// sends none."
+        found.append(Error(text, hint=hint, id="portal.E019"))
     for key, provisioner in settings.PROVISIONERS.items():
         if str(provisioner.get("BACKEND", "")).endswith("SimulatorProvisioner"):
             found.append(Warning(f'The provisioner "{key}" is the simulator: it opens nothing real.', id="portal.W001"))

@@ -49,6 +49,7 @@ def production(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
     settings.CELERY_BROKER_URL = "redis://127.0.0.1:6379/0"
     settings.ALLOWED_HOSTS = ["cards.example.com"]
+    settings.SITE_URL = "https://cards.example.com"
     settings.PROVISIONERS = {"hk": {"BACKEND": "somewhere.Cloud"}}
     return settings
 
@@ -170,6 +171,8 @@ def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) 
         ACCESS_KEYS=a_key(),
         AUDIT_KEYS=a_key(),
         ALLOWED_HOSTS="cards.example.com",
+        SITE_URL="https://cards.example.com",
+        EMAIL_URL="smtp://mail.example.com:25",
         TRUSTED_PROXIES="1",
         DATABASE_URL="postgres://portal:secret@127.0.0.1:1/portal",
         CELERY_BROKER_URL="redis://127.0.0.1:1/0",
@@ -182,7 +185,7 @@ def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) 
 def test_production_with_nothing_set_is_refused_without_making_keys(tmp_path: Path) -> None:
     done = run_python("manage.py", "check", PORTAL_ENV="production", PORTAL_DATA_DIR=str(tmp_path))
     assert done.returncode == 1
-    for expected in ("E001", "E011", "E013", "E014", "E015"):
+    for expected in ("E001", "E011", "E013", "E014", "E015", "E018", "E019"):
         assert f"portal.{expected}" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -200,6 +203,17 @@ def test_no_process_starts_on_unfit_production_settings(tmp_path: Path, command:
     done = run_python(*command, PORTAL_ENV="production", PORTAL_DATA_DIR=str(tmp_path))
     assert done.returncode not in (0, None)
     assert "The portal refuses to start." in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "cards.example.com", ""])
+def test_links_of_production_lead_to_the_portal(production: Settings, url: str) -> None:
+    production.SITE_URL = url
+    assert ids(check_production()) == ["portal.E018"]
+
+
+def test_mails_of_production_are_not_written_to_the_log(production: Settings) -> None:
+    production.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+    assert ids(check_production()) == ["portal.E019"]
 
 
 def test_somebody_can_sign_in_at_all(settings: Settings) -> None:
