@@ -18,9 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("accounts/", include(account_urls)),
     path("accounts/", include("allauth.urls")),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
-    path("metrics", health.metrics, name="metrics"),
+    *(path(name, view, name=name) for name, view in health.PROBES.items()),  # answered before: ProbesMiddleware
 ]
 
 if settings.PORTAL_SURFACE in ("staff", "all"):

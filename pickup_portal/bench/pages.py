@@ -37,7 +37,7 @@ from orders.models import Machine, Order
 from .scratch import CannotMeasure
 
 OWN_APPS = ("accounts", "cards", "orders", "pickup_portal")
-NO_PAGES = ("readyz", "metrics")  # for machines; `healthz` stays as the floor: middleware and client, no database
+NO_PAGES = ("readyz", "metrics")  # for machines; `healthz` stays as the floor: server and client, no database
 VISITOR, MEMBER, STAFF = "visitor", "member", "staff"
 ACCOUNT_PAGES = {  # without account_email, which may write: it notes an address that no sign-in has noted yet
     "account_login": VISITOR,

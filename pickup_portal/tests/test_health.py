@@ -26,6 +26,16 @@ def test_healthz_needs_no_database(client: Client, django_assert_num_queries) ->
     assert "no-store" in response["Cache-Control"]
 
 
+@pytest.mark.parametrize("name", ["healthz", "readyz", "metrics"])
+def test_probes_ask_by_the_machines_address(client: Client, settings: Settings, name: str) -> None:
+    settings.ALLOWED_HOSTS = ["cards.example.com"]
+    heartbeat()
+    response = client.get(f"/{name}", REMOTE_ADDR="127.0.0.1", headers={"host": "10.0.0.7:8000"})
+    assert response.status_code == 200
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert client.get("/", headers={"host": "10.0.0.7:8000"}).status_code == 400
+
+
 def test_ready_when_database_broker_and_worker_are(client: Client) -> None:
     heartbeat()
     response = client.get("/readyz")
