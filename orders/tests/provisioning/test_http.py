@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orders.provisioning.base import PermanentError, TransientError
+from orders.provisioning.base import OutcomeUnknown, PermanentError, TransientError
 from orders.provisioning.http import Http, is_public
 
 PUBLIC = "93.184.216.34"
@@ -23,11 +24,22 @@ PRIVATE = [
 ]
 
 
+BOMB = gzip.compress(gzip.compress(bytes(4_000_000)))  # a hundred bytes; with more zeros it would be gigabytes
+
+
 class Inner(BaseHTTPRequestHandler):
     seen: list[str] = []
 
     def do_GET(self) -> None:
         self.seen.append(self.path)
+        if self.path == "/packed":
+            self.seen.append(self.headers["Accept-Encoding"])
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip, gzip")
+            self.send_header("Content-Length", str(len(BOMB)))
+            self.end_headers()
+            self.wfile.write(BOMB)
+            return
         self.send_response(302 if self.path == "/redirect" else 200)
         self.send_header("Location", "/inner")
         self.send_header("Content-Length", "0")
@@ -127,3 +139,13 @@ def test_a_redirect_is_not_followed(inner: HTTPServer) -> None:
     answer = Http(timeout=2, allow_private=True).send("GET", f"http://127.0.0.1:{inner.server_port}/redirect")
     assert answer.status == 302
     assert Inner.seen == ["/redirect"]
+
+
+def test_an_answer_is_not_unpacked(inner: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that means harm packs gigabytes into kilobytes, and unpacking them is one step."""
+    unpacked: list[int] = []
+    monkeypatch.setattr("httpx._decoders.GZipDecoder.decode", lambda self, data: unpacked.append(len(data)) or data)
+    with pytest.raises(OutcomeUnknown, match="compressed"):
+        Http(timeout=2, allow_private=True).send("GET", f"http://127.0.0.1:{inner.server_port}/packed")
+    assert Inner.seen == ["/packed", "identity"]
+    assert unpacked == []
