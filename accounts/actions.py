@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from allauth.usersessions.models import UserSession
 from django.db import transaction
 
 from .choices import LedgerKind
@@ -57,8 +58,15 @@ def set_preferences(*, user: User, language: str, time_zone: str) -> None:
     user.save(update_fields=["language", "time_zone"])
 
 
+@transaction.atomic
 def set_active(*, user: User, active: bool) -> bool:
-    """Let the person in, or shut him out: his sessions end with their next request. False if it was so already."""
+    """Let the person in, or shut him out: his sessions end. False if it was so already.
+
+    They end both ways: one that a sign-in opened just while he was shut out must not come to life with him.
+    """
     won = User.objects.filter(pk=user.pk, is_active=not active).update(is_active=active)
     user.is_active = active
+    if won:
+        for session in UserSession.objects.filter(user=user):
+            session.end()
     return bool(won)

@@ -20,6 +20,7 @@ from typing import Any
 from allauth.account.authentication import get_authentication_records
 from allauth.mfa.base.forms import ReauthenticateForm
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.conf import settings
 from django.contrib.auth import update_session_auth_hash
@@ -166,6 +167,7 @@ def is_password_of(request: HttpRequest, user: User, password: str) -> bool:
     right = user.check_password(password)
     if user.password != before:
         update_session_auth_hash(request, user)
+        UserSession.objects.create_from_request(request)  # the session has another key now: it stays one that can end
     return right
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.test import Client
+
+from accounts.actions import set_active
+from accounts.models import User
 
 from .factories import PASSWORD, UserFactory
 
@@ -38,6 +42,27 @@ def test_a_new_password_signs_out_elsewhere() -> None:
     assert here.post("/accounts/password/change/", form).status_code == 302
     assert here.get("/orders/").status_code == 200
     assert there.get("/orders/").status_code == 302
+
+
+def test_who_was_shut_out_has_to_sign_in_again() -> None:
+    """A thief's session must not come to life again when the member is let in."""
+    member, other = UserFactory.create(), UserFactory.create()
+    thief, stranger = signed_in(member.username, "thief"), signed_in(other.username, "stranger")
+    key = thief.cookies["sessionid"].value
+    set_active(user=member, active=False)
+    set_active(user=member, active=True)
+    assert thief.get("/orders/").status_code == 302
+    assert not Session.objects.filter(pk=key).exists()
+    assert stranger.get("/orders/").status_code == 200
+    assert signed_in(member.username, "here").get("/orders/").status_code == 200
+
+
+def test_a_sign_in_under_way_while_he_was_shut_out_ends_too() -> None:
+    member = UserFactory.create()
+    late = signed_in(member.username, "late")
+    User.objects.update(is_active=False)  # without ending what comes after it
+    set_active(user=member, active=True)
+    assert late.get("/orders/").status_code == 302
 
 
 def test_the_profile_leads_there() -> None:

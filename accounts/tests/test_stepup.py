@@ -11,6 +11,7 @@ from allauth.core import context
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
+from allauth.usersessions.models import UserSession
 from django import forms
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.cache import cache
@@ -110,6 +111,8 @@ def test_whose_password_is_hashed_anew_meanwhile_stays_signed_in(
     sam.refresh_from_db()
     assert sam.password != before
     assert client.get("/accounts/profile/").status_code == 200
+    key = client.cookies[settings.SESSION_COOKIE_NAME].value
+    assert UserSession.objects.filter(user=sam, session_key=key).exists()  # listed under its new key, and can be ended
 
 
 def test_a_code_of_the_app_stands_in_for_the_password_and_counts_for_five_minutes(sam: User, settings: Any) -> None:
