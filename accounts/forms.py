@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
-from .mailboxes import may_reset_password, take_possession
+from .mailboxes import free_spare_address, may_reset_password, take_possession
 from .middleware import all_zones
 from .models import User
 
@@ -23,6 +23,15 @@ class LoginForm(allauth_forms.LoginForm):  # type: ignore[misc]
         login.widget.attrs.pop("placeholder", None)
         login.widget.attrs |= {"autocomplete": "username", "autofocus": True}
         self.fields["password"].widget.attrs.pop("placeholder", None)
+
+
+class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]
+    """allauth's form; an address that somebody named beside his confirmed one is free for the newcomer."""
+
+    def validate_unique_email(self, value: str) -> str:
+        free_spare_address(value)
+        email: str = super().validate_unique_email(value)
+        return email
 
 
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):  # type: ignore[misc]

@@ -10,7 +10,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from .models import User
 
@@ -34,6 +34,18 @@ def address_is_taken(email: str) -> bool:
 def free_address(*, email: str) -> bool:
     """Take an address that is not `address_is_taken` from the accounts that only named it; False if none did."""
     claims = list(EmailAddress.objects.filter(email__iexact=email, verified=False).select_related("user"))
+    for claim in claims:
+        claim.remove()
+    return bool(claims)
+
+
+@transaction.atomic
+def free_spare_address(email: str) -> bool:
+    """Take an address from members who named it beside one that they confirmed: they keep that one, and whoever signs
+    up with the other is not kept out. False if there were none."""
+    spare = EmailAddress.objects.filter(email__iexact=email, verified=False, user__is_staff=False)
+    confirmed = EmailAddress.objects.filter(user=OuterRef("user"), verified=True)
+    claims = list(spare.filter(Exists(confirmed)).select_related("user"))
     for claim in claims:
         claim.remove()
     return bool(claims)

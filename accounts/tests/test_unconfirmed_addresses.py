@@ -14,7 +14,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.test import Client
 
-from accounts.mailboxes import take_possession
+from accounts.mailboxes import free_spare_address, take_possession
 from accounts.models import User
 
 from .factories import PASSWORD, UserFactory
@@ -95,6 +95,32 @@ def test_an_address_that_is_somebodys_stays_his(company: Company, holder: str) -
     user.refresh_from_db()
     assert user.email == VICTIM
     assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("confirms", ["another", "nothing"])
+def test_who_confirmed_another_address_keeps_nobody_from_signing_up(stranger: Client, confirms: str) -> None:
+    """Named beside it, the victim's address can neither sign up nor have a password set: it would be nobody's."""
+    if confirms == "another":
+        EmailAddress.objects.create(user=squatter(), email="own@example.com", verified=True)
+    form = {"email": "Victim@Example.com", "username": "vic", "password1": NEW, "password2": NEW}
+    owner = Client(headers={"accept-language": "en"})
+    answer = owner.post("/accounts/signup/", form)
+    if confirms == "another":
+        assert whose(owner) == User.objects.get(username="vic", email=VICTIM)
+        assert squatter().email == "own@example.com"
+        assert list(EmailAddress.objects.filter(email=VICTIM).values_list("user__username", flat=True)) == ["vic"]
+    else:  # it is all he has: the reset by mail is for its owner
+        assert "already registered" in answer.content.decode()
+        assert squatter().email == VICTIM
+        assert reset_password(VICTIM)
+
+
+def test_staff_keep_an_address_they_have_not_confirmed_yet() -> None:
+    colleague = UserFactory.create(email="work@example.com", staff=True)
+    EmailAddress.objects.create(user=colleague, email="work@example.com", verified=True, primary=True)
+    EmailAddress.objects.create(user=colleague, email=VICTIM)
+    assert not free_spare_address(VICTIM)
+    assert EmailAddress.objects.filter(user=colleague, email=VICTIM).exists()
 
 
 def test_nothing_is_connected_while_the_address_is_not_confirmed(stranger: Client, company: Company) -> None:
