@@ -14,7 +14,7 @@ from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -60,6 +60,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
                     accept_invitation(token=request.session.pop(INVITATION, ""), user=user)
         except InvitationNotValid:
             raise ImmediateHttpResponse(render(request, "account/signup_closed.html")) from None
+        except IntegrityError:  # the form was sent twice, and both found the name and the address free
+            text = _("An account with this user name or e-mail address was made just now. If it is yours, sign in.")
+            messages.info(request, text)
+            raise ImmediateHttpResponse(redirect("account_login")) from None
         return user
 
     @sensitive_variables("password")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client
@@ -92,3 +93,19 @@ def test_the_mails_about_an_account_are_in_its_language(language: str, chinese: 
         assert link in message.body
         for text in (message.subject, message.body):
             assert bool(re.search(r"[\u4e00-\u9fff]", text)) is chinese, text
+
+
+def test_the_form_sent_twice_makes_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one's account is made after this one's form was found right."""
+    save_user = DefaultAccountAdapter.save_user
+
+    def a_moment_late(*args: Any, **kwargs: Any) -> Any:
+        User.objects.create_user("newcomer", "new@example.com", "long-and-odd-71")
+        return save_user(*args, **kwargs)
+
+    monkeypatch.setattr(DefaultAccountAdapter, "save_user", a_moment_late)
+    client = Client(headers={"accept-language": "en"})
+    answer = client.post("/accounts/signup/", FORM)
+    assert answer["Location"] == "/accounts/login/"
+    assert "was made just now" in client.get("/accounts/login/").content.decode()
+    assert User.objects.count() == 0  # of this test's own, which the same transaction took back
