@@ -1,4 +1,5 @@
-"""The reader's own language and time zone; and staff without a second factor, where one is required."""
+"""The reader's own language and time zone; pages that stay his; and staff without a second factor, where one is
+required."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone, translation
+from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRefresh
 
@@ -37,6 +39,20 @@ class PreferencesMiddleware:
             return self.get_response(request)
         finally:
             timezone.deactivate()
+
+
+class PrivateMiddleware:
+    """What a signed-in person is shown is kept by no cache and no disk, unless the page says otherwise: recovery codes,
+    a balance, the last characters of cards. Whoever comes to the machine after him finds nothing."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if request.user.is_authenticated and not response.has_header("Cache-Control"):
+            add_never_cache_headers(response)
+        return response
 
 
 class SecondFactorMiddleware:
