@@ -17,9 +17,10 @@ from standardwebhooks import Webhook
 
 from accounts.tests.factories import UserFactory
 from cards.tests.factories import make_batch
-from orders import callbacks
+from orders import callbacks, fulfilment
 from orders.choices import AttemptOutcome, OrderState
-from orders.models import Order, ProvisioningAttempt
+from orders.models import Order, ProvisioningAttempt, Service
+from orders.provisioning.base import Ready
 from orders.tests.cast import place_order
 
 SECRET = base64.b64encode(b"a secret of the tests, 32 bytes!").decode()
@@ -192,3 +193,38 @@ def test_another_providers_order_is_not_touched(client: Client, order: Order, wo
     settings.PROVISIONERS["other"] = settings.PROVISIONERS[order.provider]
     assert client.post("/callbacks/other/", **signed(order)).status_code == 204
     assert (due(order), woken) == (False, [])
+
+
+@pytest.fixture
+def service(order: Order) -> Service:
+    """What the order opened, looked at an hour ago and again in an hour."""
+    now = timezone.now()
+    Order.objects.filter(pk=order.pk).update(state=OrderState.ACTIVE, opened_at=now, external_id="vm-1", login=None)
+    service = fulfilment.open_service(order, Ready("vm-1", {}), now)
+    Service.objects.update(seen_at=now - LATER, check_at=now + LATER)
+    return service
+
+
+def test_a_service_is_looked_at_once_however_often_it_is_said(
+    client: Client, order: Order, service: Service, woken: list[int]
+) -> None:
+    """Caught and sent again, a callback would have the provider asked without end, at a time that the thief chooses."""
+    for _again in range(3):
+        assert client.post(f"/callbacks/{order.provider}/", **signed(order)).status_code == 204
+    assert woken == [service.pk]
+    seen_at = timezone.now()
+    Service.objects.update(seen_at=seen_at, check_at=seen_at + LATER)  # the worker asked
+    for _again in range(3):
+        assert client.post(f"/callbacks/{order.provider}/", **signed(order)).status_code == 204
+    assert woken == [service.pk]
+    service.refresh_from_db()
+    assert service.check_at == seen_at + callbacks.ASK_EVERY, "news is heard all the same, a little later"
+
+
+def test_what_was_opened_by_hand_is_not_asked_about(
+    client: Client, order: Order, service: Service, woken: list[int]
+) -> None:
+    """The adapter knows nothing of it, and would have it look gone."""
+    Service.objects.update(by_hand=True)
+    assert client.post(f"/callbacks/{order.provider}/", **signed(order)).status_code == 204
+    assert woken == []
