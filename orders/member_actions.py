@@ -20,13 +20,13 @@ from .exceptions import AlreadyCorrected, SpentAlready, WrongMember
 def top_up(
     *, member: User, amount: Decimal, reason: str, actor: User, token: uuid.UUID, address: str | None = None
 ) -> LedgerEntry:
-    """Add `amount` (positive) to the member's balance; the same `token` returns the entry it made before.
+    """Add `amount` (positive) to the member's balance; the same `token` returns the entry it made before for him.
 
     Raises WrongMember for one who cannot hold a balance: staff, or whoever is shut out.
     """
     if amount <= 0:
         raise ValueError("a top-up is positive")
-    reference = f"T{token.hex[:12].upper()}"
+    reference = f"T{uuid.uuid5(token, str(member.pk)).hex[:12].upper()}"  # another member's is another top-up
     with transaction.atomic():
         row = User.objects.select_for_update(no_key=True).get(pk=member.pk)
         made = LedgerEntry.objects.filter(member=row, kind=LedgerKind.TOP_UP, reference=reference).first()

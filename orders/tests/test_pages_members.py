@@ -147,6 +147,14 @@ def test_top_up_once_however_often_it_is_sent(client: Client, alice: User) -> No
     assert balance_of(alice) == Decimal(25)
 
 
+def test_the_same_token_for_another_member_is_another_top_up(client: Client, alice: User, bob: User) -> None:
+    form = top_up_form()
+    for member in (alice, bob, bob):
+        answer = client.post(reverse("staff-orders:member-top-up", args=[member.pk]), form)
+        assert answer["Location"] == reverse("staff-orders:member", args=[member.pk])
+    assert balance_of(alice) == balance_of(bob) == Decimal("12.50")
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"password": "wrong"}, {"amount": "0"}, {"amount": "-5"}, {"amount": "1.001"}, {"amount": "1e9"}, {"reason": ""}],
