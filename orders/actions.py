@@ -162,12 +162,18 @@ def resolve_order(
     With `external_id`: they opened the product by hand -> ACTIVE, with `access` (see docs/adapters.md for its names).
     Without: the matter was settled otherwise -> CLOSED; the card stays used, the surcharge is given back if `refund`.
 
+    The write carries the fence seen before the provider was asked, as in `cancel_order`: an attempt made since may have
+    made the product that was not there.
+
     Raises WrongState, ExistsThere (the provider holds another product for this order), ResourceTaken.
     """
+    fence = Order.objects.filter(pk=order.pk, state__in=STUCK).values_list("fence", flat=True).first()
+    if fence is None:
+        raise WrongState
     by_hand = bool(external_id) and _unknown_to_adapter(order, external_id)
     with transaction.atomic():
         if external_id:
-            _enter(order, external_id, access or {}, by_hand, actor, note)
+            _enter(order, fence, external_id, access or {}, by_hand, actor, note)
         else:
             _close(order, actor, note, refund)
         change = "opened by hand" if external_id else "closed with refund" if refund else "closed"
@@ -187,12 +193,12 @@ def _unknown_to_adapter(order: Order, external_id: str) -> bool:
 
 
 def _enter(
-    order: Order, external_id: str, access: dict[str, str], by_hand: bool, actor: User | None, note: str
+    order: Order, fence: int, external_id: str, access: dict[str, str], by_hand: bool, actor: User | None, note: str
 ) -> None:
     if Service.objects.filter(provider=order.provider, external_id=external_id).exists():
         raise ResourceTaken
     now = timezone.now()
-    won = Order.objects.filter(pk=order.pk, state__in=STUCK).update(
+    won = Order.objects.filter(pk=order.pk, fence=fence, state__in=STUCK).update(
         state=OrderState.ACTIVE, opened_at=now, external_id=external_id, lease_until=None, login=None, last_error=""
     )
     if not won:

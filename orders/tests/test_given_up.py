@@ -20,7 +20,14 @@ from accounts.tests.factories import UserFactory
 from cards.models import AuditEvent
 from cards.tests.factories import ImageFactory, LineFactory, make_batch
 from orders import clean_up, fulfilment, lifecycle, reconcile, redemption
-from orders.actions import cancel_order, resolve_order, settle_service, suspend_service, terminate_service
+from orders.actions import (
+    cancel_order,
+    resolve_order,
+    retry_order,
+    settle_service,
+    suspend_service,
+    terminate_service,
+)
 from orders.choices import OrderState, ServiceState
 from orders.exceptions import ExistsThere, ResourceTaken, WrongState
 from orders.models import Order, Service
@@ -222,6 +229,34 @@ def test_what_the_provider_knows_is_not_by_hand(order: Order, staff: User, plane
     assert (order.state, Service.objects.count()) == (OrderState.NEEDS_ATTENTION, 0)
     resolve_order(order=order, actor=staff, note="", external_id=made.external_id, access=ACCESS)
     assert Service.objects.get().by_hand is False
+
+
+def test_what_was_made_since_the_provider_was_asked_is_not_by_hand(
+    order: Order,
+    staff: User,
+    forgetful: Forgetful,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While olga waits for the provider's answer, a colleague restarts the order, and it is made and stuck again."""
+    find = forgetful.find
+
+    def slow(key: UUID) -> Found | None:
+        found = find(key)
+        retry_order(order=order, actor=staff)
+        claimed = fulfilment.claim(order.pk)
+        assert claimed
+        forgetful.ensure(fulfilment.request_for(order))
+        fulfilment.record_failed(claimed, "answered with nonsense")
+        return found
+
+    monkeypatch.setattr(forgetful, "find", slow)
+    with pytest.raises(WrongState):
+        resolve_order(order=order, actor=staff, note="", external_id="vm-77", access=ACCESS)
+    order.refresh_from_db()
+    assert (order.state, Service.objects.count()) == (OrderState.FAILED, 0)
+    monkeypatch.setattr(forgetful, "find", find)
+    with pytest.raises(ExistsThere):
+        resolve_order(order=order, actor=staff, note="", external_id="vm-77", access=ACCESS)
 
 
 def test_an_id_that_is_anothers_is_refused(order: Order, staff: User, plane: Simulator) -> None:  # noqa: F811
