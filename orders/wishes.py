@@ -26,8 +26,10 @@ LONGEST_NAME = 253
 LONGEST_KEY = 4000
 PASSWORD_LENGTH = range(12, 65)
 RSA_BITS = 2048
+NOBODYS = ("localhost", "local", "internal", "arpa", "onion", "invalid")  # names below them are no domain of anybody's
 
 _HOSTNAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")  # a name that ends so is read as an address
 _PASSWORD = re.compile(r"[A-Za-z0-9!#$%*+,\-./:=?@^_~]+")  # what every console, shell and panel takes as it stands
 _KEY_KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 
@@ -67,9 +69,9 @@ def checked(wishes: Wishes, product_type: str, os_family: str = "") -> Wishes:
 
 
 def checked_hostname(text: str) -> str:
-    """A server's name. Names below our own hosting domain are for us to give: they are other members' sites."""
+    """A server's name: not one of ours, nor below one. Below our own hosting domain are other members' sites."""
     wanted = text.strip().lower().rstrip(".")
-    if wanted and (_is_ours(wanted) or len(wanted) > LONGEST_NAME or not _HOSTNAME.fullmatch(wanted)):
+    if wanted and (len(wanted) > LONGEST_NAME or not _HOSTNAME.fullmatch(wanted) or _is_ours(wanted)):
         raise BadHostname
     return wanted
 
@@ -84,7 +86,8 @@ def checked_domain(text: str) -> str:
     except (idna.IDNAError, UnicodeError):
         raise BadDomain from None
     last = ascii_form.rpartition(".")[2]
-    if "." not in ascii_form or last.isdigit() or len(ascii_form) > LONGEST_NAME or _is_reserved(ascii_form):
+    can_be_owned = "." in ascii_form and last not in NOBODYS and not _NUMBER.fullmatch(last)
+    if not can_be_owned or len(ascii_form) > LONGEST_NAME or _is_reserved(ascii_form):
         raise BadDomain
     return ascii_form
 
@@ -101,21 +104,24 @@ def shown_domain(ascii_form: str) -> str:
         return ascii_form
 
 
-def _is_ours(name: str) -> bool:
-    return _is_below(name, settings.HOSTING_DOMAIN)
-
-
 def _is_below(name: str, domain: str) -> bool:
     """Whether it is the domain or below it."""
     return f".{name}".endswith(f".{domain}")
 
 
 def _is_reserved(name: str) -> bool:
-    """Below a host of our own or above one, at which members' sessions and money are; or below a reserved domain."""
+    """Ours, or above a host of ours, at which members' sessions and money are."""
+    return _is_ours(name) or any(_is_below(host, name) for host in _own_hosts())
+
+
+def _is_ours(name: str) -> bool:
+    """A host of our own, a reserved domain, or below one."""
+    return any(_is_below(name, taken) for taken in _own_hosts() | reserved_domains())
+
+
+def _own_hosts() -> set[str]:
     portal = urlsplit(settings.SITE_URL).hostname or ""
-    hosts = {host.lstrip(".").lower() for host in (portal, settings.HOSTING_DOMAIN, *settings.ALLOWED_HOSTS)} - {""}
-    above = any(_is_below(host, name) for host in hosts)
-    return above or any(_is_below(name, taken) for taken in hosts | reserved_domains())
+    return {host.lstrip(".").lower() for host in (portal, settings.HOSTING_DOMAIN, *settings.ALLOWED_HOSTS)} - {""}
 
 
 def reserved_domains() -> set[str]:

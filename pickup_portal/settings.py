@@ -258,7 +258,7 @@ SWEEP_RECALL = timedelta(seconds=env.int("SWEEP_RECALL_SECONDS", 15))
 WAKE_GRACE = timedelta(seconds=3)  # what the direct call gets before the sweep calls too
 # Virtual hosts without a domain of the member's own live below this one.
 HOSTING_DOMAIN = env.str("HOSTING_DOMAIN", "hosted.example")
-# What no member's site may answer under, nor anything below it; the portal's own hosts and those above them never may.
+# What no member's site answers under and no server is called, nor anything below it; as for the portal's own hosts.
 RESERVED_DOMAINS = env.list("RESERVED_DOMAINS", default=[])
 
 # --- Accounts ---------------------------------------------------------------------------------------------------

@@ -21,7 +21,15 @@ from orders.choices import OrderState
 from orders.exceptions import BadDomain, BadHostname, BadPassword, BadSSHKey, DomainTaken, SeveralRefused
 from orders.models import Order
 from orders.provisioning.simulator import Simulator
-from orders.wishes import Wishes, checked, checked_domain, checked_password, checked_ssh_key, shown_domain
+from orders.wishes import (
+    Wishes,
+    checked,
+    checked_domain,
+    checked_hostname,
+    checked_password,
+    checked_ssh_key,
+    shown_domain,
+)
 
 from .cast import alice, assert_nothing_spent, bob, client_of, put_into
 from .simulated import plane
@@ -142,6 +150,27 @@ def company(settings: Any) -> None:
 
 @pytest.mark.parametrize("text", RESERVED)
 def test_reserved_domains_are_nobodys_site(company: None, text: str) -> None:
+    with pytest.raises(BadDomain):
+        checked_domain(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["cards.company.com.cn", "www.Staff.company.net.", "mail.company.org", "x.hosted.example", "a.bank.example.com"],
+)
+def test_no_server_is_called_like_one_of_ours(company: None, text: str) -> None:
+    """It would greet other mail servers by that name, and stand under it in every log."""
+    with pytest.raises(BadHostname):
+        checked_hostname(text)
+
+
+@pytest.mark.parametrize("text", ["company", "cn", "web-1", "shop.company.com.cn", "mycompany.org", "example.com"])
+def test_other_names_of_servers_are_free(company: None, text: str) -> None:
+    assert checked_hostname(text) == text
+
+
+@pytest.mark.parametrize("text", ["a.localhost", "db.internal", "nas.local", "1.0x1", "1.0x", "127.1", "x.onion"])
+def test_what_can_be_nobodys_domain(text: str) -> None:
     with pytest.raises(BadDomain):
         checked_domain(text)
 
