@@ -116,6 +116,7 @@ class AuditAction(models.TextChoices):
     EXPORT_LIST = "export_list", _("List exported")
     CHANGE_CATALOGUE = "change_catalogue", _("Catalogue changed")
     CHANGE_MACHINE = "change_machine", _("Machine changed")
+    CHANGE_ROLES = "change_roles", _("Staff roles changed")
 
 
 class TryOutcome(models.TextChoices):

@@ -15,7 +15,7 @@ from ..choices import CardStatus
 
 register = template.Library()
 
-PEOPLE = ("member", "asked_by")  # details that are the key of an account
+PEOPLE = ("member", "asked_by", "account")  # details that are the key of an account
 
 # What the details of events are called.
 NAMES: dict[str, Any] = {
@@ -58,6 +58,9 @@ NAMES: dict[str, Any] = {
     "machine": _("Machine"),
     "server_model": _("Server model"),
     "login": _("Login"),
+    "account": _("Account"),
+    "roles": _("Roles"),
+    "roles_before": _("Roles before"),
 }
 SPOKEN = ("change", "kind", "list", "login", "status")  # details whose values stand in WORDS
 # What staff did, as the events write it.

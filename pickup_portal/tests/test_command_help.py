@@ -40,6 +40,7 @@ PROMISED = {
     "seed_demo",
     "serve",
     "show_batch",
+    "staff_roles",
     "suspend_service",
     "sweep",
     "terminate_service",
