@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import timedelta
 from typing import Any, NoReturn
 
 import requests
@@ -22,11 +23,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from .address import client_address
-from .exceptions import InvitationNotValid, MemberIdUnfit
+from .exceptions import InvitationNotValid, MemberIdUnfit, TooManyAttempts
 from .mailboxes import address_is_taken, free_address, unconfirmed_address
 from .membership import accept_invitation, is_invited, keep_external_id, member_of_company
 from .models import MEMBER_ID_LENGTH, User
 from .stepup import SIGN_IN_AGAIN, is_password_of, ways_of
+from .throttle import address_block, take_place
 
 INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
 
@@ -52,14 +54,23 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return name
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
-        """The account and the invitation it spends are one."""
+        """The account and the invitation it spends are one. Guesses at codes are counted by account (decision 023): so
+        are accounts, by the block of addresses that they come from."""
         try:
+            take_place(
+                f"signup:{address_block(client_address(request) or '')}",
+                limit=settings.SIGN_UPS_A_DAY,
+                window=timedelta(days=1),
+            )
             with transaction.atomic():
                 user = super().save_user(request, user, form, commit)
                 if settings.SIGN_UP == "invitation":
                     accept_invitation(token=request.session.pop(INVITATION, ""), user=user)
         except InvitationNotValid:
             raise ImmediateHttpResponse(render(request, "account/signup_closed.html")) from None
+        except TooManyAttempts as error:
+            messages.error(request, str(error))
+            raise ImmediateHttpResponse(redirect("account_signup")) from None
         except IntegrityError:  # the form was sent twice, and both found the name and the address free
             text = _("An account with this user name or e-mail address was made just now. If it is yours, sign in.")
             messages.info(request, text)

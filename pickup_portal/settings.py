@@ -283,6 +283,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
 SIGN_UP = env.str("SIGN_UP", "open")  # open | invitation | closed
+SIGN_UPS_A_DAY = env.int("SIGN_UPS_A_DAY", 500)  # new accounts from one block of addresses (/24, /48)
 INVITATION_LIFETIME = timedelta(days=env.int("INVITATION_DAYS", 14))
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_FORMS = {

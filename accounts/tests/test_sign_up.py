@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import AttemptCounter, User
 
 pytestmark = pytest.mark.django_db
 FORM = {
@@ -109,3 +111,24 @@ def test_the_form_sent_twice_makes_one_account(monkeypatch: pytest.MonkeyPatch) 
     assert answer["Location"] == "/accounts/login/"
     assert "was made just now" in client.get("/accounts/login/").content.decode()
     assert User.objects.count() == 0  # of this test's own, which the same transaction took back
+
+
+def test_a_block_of_addresses_makes_so_many_accounts_a_day(settings: Any) -> None:
+    """Each account has guesses of its own: who could make any number of them could guess any number of times."""
+    settings.SIGN_UPS_A_DAY = 2
+    answers = [
+        Client(REMOTE_ADDR=address, headers={"accept-language": "en"}).post(
+            "/accounts/signup/", FORM | {"email": f"{name}@example.com", "username": name}, follow=True
+        )
+        for name, address in [
+            ("one", "192.0.2.1"),
+            ("two", "192.0.2.200"),
+            ("three", "192.0.2.7"),
+            ("far", "192.0.3.7"),
+        ]
+    ]
+    assert sorted(User.objects.values_list("username", flat=True)) == ["far", "one", "two"]
+    assert "Too many attempts. Please wait 24 hours" in answers[2].content.decode()
+    AttemptCounter.objects.update(window_start=timezone.now() - timedelta(hours=24))
+    Client(REMOTE_ADDR="192.0.2.1").post("/accounts/signup/", FORM)
+    assert User.objects.filter(username="newcomer").exists()
