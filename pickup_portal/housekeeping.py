@@ -25,4 +25,4 @@ def _forget(table: str) -> int:
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)} WHERE expires < %s", [now])  # noqa: S608
-        return cursor.rowcount
+        return int(cursor.rowcount)

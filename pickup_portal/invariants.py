@@ -132,7 +132,7 @@ def count_off() -> Breaches:
     """`used_cards` sums the counter slots; the right figure is the number of used cards."""
     right = used_cards().filter(batch=OuterRef("pk")).order_by().values("batch").annotate(n=Count("pk")).values("n")
     batches = Batch.objects.with_used().annotate(really_used=Coalesce(Subquery(right), 0))
-    return batches.exclude(used_cards=F("really_used")).order_by("pk")
+    return batches.exclude(used_cards=F("really_used")).order_by("pk")  # type: ignore[misc]  # of `with_used`
 
 
 def disabled_count_off() -> Breaches:
@@ -182,7 +182,7 @@ def machine_shared() -> Breaches:
 
 def ledger_off() -> Breaches:
     """The balance after each entry is the sum up to it, and sequences count 1..n."""
-    so_far = {"partition_by": "member", "order_by": "sequence"}
+    so_far: dict[str, Any] = {"partition_by": "member", "order_by": "sequence"}
     entries = LedgerEntry.objects.annotate(running=Window(Sum("amount"), **so_far), nth=Window(Count("pk"), **so_far))
     off = entries.annotate(gap=Abs(F("running") - F("balance_after")))
     return off.filter(Q(gap__gte=HALF_A_CENT) | ~Q(nth=F("sequence"))).order_by("pk")

@@ -25,6 +25,7 @@ application = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402
 
+from accounts.models import User  # noqa: E402
 from cards import vault  # noqa: E402
 from cards.choices import CardStatus  # noqa: E402
 from cards.models import Batch, Card  # noqa: E402
@@ -40,6 +41,7 @@ _LOCK_BATCH = f"{_READ_BATCH} FOR SHARE"
 @login_required
 @require_POST
 def bare(request: HttpRequest) -> HttpResponse:
+    assert isinstance(request.user, User)  # noqa: S101  (for the type checker: login_required saw to it)
     now = timezone.now()
     with transaction.atomic():
         locks = connection.vendor == "postgresql"

@@ -25,7 +25,7 @@ def load(model: type[Model], columns: tuple[str, ...], rows: Iterable[Row]) -> i
     fields = {field.attname: field for field in model._meta.concrete_fields}
     left_out = [field for name, field in fields.items() if name not in columns and not isinstance(field, AutoField)]
     defaults = tuple(_default(field) for field in left_out)
-    names = [fields[name].column for name in columns] + [field.column for field in left_out]
+    names = [str(field.column) for field in (*(fields[name] for name in columns), *left_out)]
     table, total = model._meta.db_table, 0
     write = _copy if connection.vendor == "postgresql" else _insert
     stream = iter(rows)

@@ -20,7 +20,7 @@ from typing import Any
 
 from celery import shared_task
 from django.conf import settings
-from kombu import Connection
+from kombu.connection import Connection
 
 from accounts.wakeup import muted
 from cards.vault import BatchVault
@@ -114,7 +114,8 @@ class Queue:
         self.connection = Connection(
             settings.CELERY_BROKER_URL, transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS
         )
-        self.client = self.connection.default_channel.client
+        channel: Any = self.connection.default_channel
+        self.client = channel.client
         self.sent = False
         return self
 

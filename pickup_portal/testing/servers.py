@@ -203,7 +203,7 @@ def _wait_for(path: Path, server: subprocess.Popen[bytes], log: Path) -> None:
                 continue
             return
         time.sleep(0.02)
-    raise pytest.UsageError(f"{server.args} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    raise pytest.UsageError(f"{server.args!r} did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 def _postgres_is_up(log: Path) -> bool:
