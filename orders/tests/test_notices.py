@@ -135,11 +135,21 @@ def test_each_mail_to_a_member_in_both_languages(
     assert f'lang="{"en" if language == "en" else "zh"}' in html
 
 
-def test_the_member_reads_his_own_time(opened: Order, alice: User) -> None:
+def test_the_member_reads_his_own_time_and_which_it_is(opened: Order, alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(time_zone="America/New_York")
     Service.objects.update(expires_at="2027-01-31T16:30:00Z")
     notices.send_due()
-    assert "2027-01-31 11:30" in mail.outbox[0].body
+    assert "Runs until: 2027-01-31 11:30 UTC-0500" in mail.outbox[0].body
+
+
+def test_a_reminder_says_in_which_zone_the_service_ends(opened: Order, alice: User) -> None:
+    notices.send_due()
+    mail.outbox.clear()
+    User.objects.filter(pk=alice.pk).update(time_zone="Asia/Tokyo", language="zh-hans")
+    ends_in(opened, 6.5)
+    notices.send_due()
+    assert re.search(r"将于 \d{4}-\d\d-\d\d \d\d:\d\d UTC\+0900 到期", mail.outbox[0].body)
+    assert re.search(r"域名：\S+", mail.outbox[0].body)
 
 
 def test_html_is_escaped_and_text_is_not(alice: User, plane: Simulator) -> None:
