@@ -8,6 +8,8 @@ from decimal import Decimal
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from .money import shown
+
 
 class AccountError(Exception):
     """Base of what accounts refuses."""
@@ -22,9 +24,9 @@ class BalanceTooLow(AccountError):
 
     def __str__(self) -> str:
         return _(
-            "Your balance is %(missing)s short. Top it up, or choose a system without surcharge; "
+            "Your balance is %(missing)s short. Ask our staff to top it up, or choose a system without surcharge; "
             "your card has not been used."
-        ) % {"missing": self.missing}
+        ) % {"missing": shown(self.missing)}
 
 
 class InvitationNotValid(AccountError):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.contrib import messages
 from django.forms import Form
 from django.http import HttpResponseBase
 from django.shortcuts import redirect, render
 
+from accounts.money import shown
 from cards.views.access import StaffRequest
 
 from .exceptions import OrderError
@@ -45,4 +45,4 @@ def deed_page(request: StaffRequest, deed: Deed, form: Form, act: Callable[[], s
 
 def sum_of(amount: Decimal) -> str:
     """An amount of money within a sentence."""
-    return f"{amount:,.2f} {settings.CURRENCY}"
+    return shown(amount)

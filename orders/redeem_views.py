@@ -26,6 +26,7 @@ from accounts.actions import balance_of
 from accounts.address import client_address
 from accounts.exceptions import BalanceTooLow, TooManyAttempts
 from accounts.models import User
+from accounts.money import shown
 from cards.choices import OSFamily
 from cards.views.access import StaffRequest, staff_view
 
@@ -189,7 +190,7 @@ def _faults(refusal: Exception, desk: Desk) -> dict[str, str]:
         return {part.field: str(part) for part in refusal.parts()}
     if isinstance(refusal, BalanceTooLow) and desk.actor:
         says = _("The balance of %(name)s is %(missing)s short. Nothing was charged; the card has not been used.")
-        return {"image": says % {"name": desk.member.username, "missing": refusal.missing}}
+        return {"image": says % {"name": desk.member.username, "missing": shown(refusal.missing)}}
     return {"code" if isinstance(refusal, TooManyAttempts) else "image": str(refusal)}
 
 

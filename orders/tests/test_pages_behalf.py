@@ -189,7 +189,7 @@ def test_a_member_himself_is_asked_for_no_proof(priced: Priced) -> None:
 
 
 @pytest.mark.parametrize(
-    ("language", "says"), [("en", "The balance of dora is 60.00 short"), ("zh-hans", "dora 的余额不足，还差 60.00")]
+    ("language", "says"), [("en", "The balance of dora is ¥60.00 short"), ("zh-hans", "dora 的余额不足，还差 ¥60.00")]
 )
 def test_too_little_balance_is_said_of_the_member(client: Client, priced: Priced, language: str, says: str) -> None:
     record_entry(member=priced.dora, kind=LedgerKind.SURCHARGE, amount=Decimal(-100), reference="x")

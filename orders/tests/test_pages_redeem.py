@@ -142,7 +142,7 @@ def test_systems_are_grouped_and_the_surcharge_shown(client: Client, alice: User
     assert 'data-agreed value="360.00"' in unread.content.decode()
     assert 'data-agreed value="0"' in page
     refused = confirm(client, code, image=windows.pk, agreed="360.00")
-    assert "Your balance is 360.00 short" in refused.content.decode()
+    assert "Your balance is ¥360.00 short" in refused.content.decode()
     assert f'value="{windows.pk}" required checked' in refused.content.decode()
     assert balance_of(alice) == 0
     assert_nothing_spent(batch.cards.get())

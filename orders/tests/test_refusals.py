@@ -103,7 +103,7 @@ CASES: dict[str, Case] = {
         "This system costs extra",
         "该系统需另付差价。请核对下方应付金额",
     ),
-    "balance": (BalanceTooLow, lambda s: s.windows("360"), "Your balance is 360.00 short", "余额不足，还差 360.00"),
+    "balance": (BalanceTooLow, lambda s: s.windows("360"), "Your balance is ¥360.00 short", "余额不足，还差 ¥360.00"),
     "host name": (
         exceptions.BadHostname,
         posts(hostname="-web"),

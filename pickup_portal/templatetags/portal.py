@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from django import template
-from django.conf import settings
 from django.core.paginator import Page
 from django.forms import BaseForm, BoundField
 from django.template.context import Context
@@ -20,6 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from accounts import browsers
+from accounts.money import shown
 from cards.choices import BatchShown, CardStatus, ListOutcome
 from cards.days import day_of
 from orders.choices import MachineState, OrderState, ServiceState
@@ -27,7 +27,6 @@ from orders.choices import MachineState, OrderState, ServiceState
 register = template.Library()
 
 NOTHING = "—"
-SYMBOLS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "HKD": "HK$", "TWD": "NT$", "SGD": "S$"}
 
 # kind -> (choices, {value: (colour, icon)}); the colours are classes of portal.css. One place for all pages.
 STATES: dict[str, tuple[Any, dict[str, tuple[str, str]]]] = {
@@ -153,11 +152,7 @@ def money(amount: Decimal | int | None, currency: str = "") -> SafeString | str:
     """An amount with its currency, two decimals, tabular figures."""
     if amount is None:
         return NOTHING
-    currency = currency or settings.CURRENCY
-    sign = "-" if amount < 0 else ""
-    return format_html(
-        '<span class="money">{}{}{}</span>', sign, SYMBOLS.get(currency, f"{currency} "), f"{abs(amount):,.2f}"
-    )
+    return format_html('<span class="money">{}</span>', shown(amount, currency))
 
 
 @register.simple_tag
