@@ -20,6 +20,7 @@ SERVER_PRICES = (
     "extra_ip_price",
 )
 HOST_PRICES = ("web_space_gb_price", "database_price")
+ON_SALE = _("On sale")  # as the lists say it
 
 
 class LineForm(forms.ModelForm[Line]):
@@ -44,6 +45,7 @@ class LineForm(forms.ModelForm[Line]):
             "windows_monthly_price",
             "active",
         ]
+        labels = {"active": ON_SALE}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -57,7 +59,8 @@ class LineForm(forms.ModelForm[Line]):
         )
         self.fields["windows"].initial = "same" if self.instance.windows_monthly_price is None else "extra"
         price = self.fields["windows_monthly_price"]
-        price.label, price.help_text = _("Windows, more than Linux per month"), ""
+        price.label = _("Windows, more than Linux per month (%(currency)s)") % {"currency": settings.CURRENCY}
+        price.help_text = ""
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -77,6 +80,11 @@ class ServerModelForm(forms.ModelForm[ServerModel]):
     class Meta:
         model = ServerModel
         fields = ["name", "monthly_price", "active"]
+        labels = {"active": ON_SALE}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["monthly_price"].label = _("Price per month (%(currency)s)") % {"currency": settings.CURRENCY}
 
     def columns(self) -> dict[str, Any]:
         return dict(self.cleaned_data)
@@ -95,6 +103,7 @@ class ImageForm(forms.ModelForm[Image]):
     class Meta:
         model = Image
         fields = ["operating_system", "reference", "active"]
+        labels = {"operating_system": _("Operating system"), "active": ON_SALE}
         help_texts = {"reference": _("The name or ID under which the provisioner knows this image.")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

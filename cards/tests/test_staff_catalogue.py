@@ -161,3 +161,16 @@ def test_a_system_is_never_two(client: Client) -> None:
     assert (answer.status_code, OperatingSystem.objects.count()) == (422, 1)
     with pytest.raises(ValidationError):
         OperatingSystem(name=system.name, version=system.version, family="linux").validate_constraints()
+
+
+def test_every_label_is_chinese_and_every_price_has_its_currency(client: Client) -> None:
+    line = LineFactory.create()
+    client.cookies["django_language"] = "zh-hans"
+    pages = [reverse(f"staff:{name}", args=[line.pk]) for name in ("image-add", "server-model-add", "line-edit")]
+    image, model, edit = (text_of(client.get(page)) for page in pages)
+    assert "操作系统" in image
+    assert "Operating system" not in image
+    assert "每月单价（CNY）" in model
+    assert "Linux 单价（CNY，每月）" in edit
+    assert "Windows 每月加价（CNY）" in edit
+    assert edit.index("在售") < edit.index("业务类型") < edit.index("Linux 单价")  # not as if Windows were meant

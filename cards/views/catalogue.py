@@ -83,12 +83,18 @@ def line_edit(request: StaffRequest, pk: int) -> HttpResponseBase:
 
 def _edit_line(request: StaffRequest, line: Line, title: str, back: str) -> HttpResponseBase:
     form = LineForm(request.POST or None, instance=line)
+    currency = {"currency": settings.CURRENCY}
     context = {
         "line": line,
         "parts": [
-            (_("Line"), [form[name] for name in ("name", "region", "provider")], [form[name] for name in OFFERS]),
-            (_("Linux prices, each per month"), [form[name] for name in (*SERVER_PRICES, *HOST_PRICES)], []),
-            (_("Windows"), [form["windows"], form["windows_monthly_price"]], [form["active"]]),
+            (_("Line"), [form[name] for name in ("name", "region", "provider")], [form["active"]]),
+            (_("Business type"), [], [form[name] for name in OFFERS]),
+            (
+                _("Linux prices in %(currency)s, each per month") % currency,
+                [form[name] for name in (*SERVER_PRICES, *HOST_PRICES)],
+                [],
+            ),
+            (_("Windows"), [form["windows"], form["windows_monthly_price"]], []),
         ],
     }
     return _edit(
