@@ -77,6 +77,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             raise ImmediateHttpResponse(redirect("account_login")) from None
         return user
 
+    def format_email_subject(self, subject: str) -> str:
+        return f"[{_title()}] {subject}"
+
+    def render_mail(self, template_prefix: str, email: Any, context: dict[str, Any], headers: Any = None) -> Any:
+        """Under the portal's name; allauth knows the host's only."""
+        return super().render_mail(template_prefix, email, context | {"title": _title()}, headers)
+
     @sensitive_variables("password")
     def reauthenticate(self, user: User, password: str) -> bool:
         """As in allauth, by the user's own password alone; who is right stays signed in (`is_password_of`)."""
@@ -103,6 +110,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         to_backend = request.user.is_staff and settings.PORTAL_SURFACE != "members"
         return reverse("staff:home") if to_backend else reverse("home")
+
+
+def _title() -> str:
+    return str(settings.SITE_NAME or settings.PORTAL_TITLE)
 
 
 class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]

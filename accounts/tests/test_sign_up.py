@@ -95,6 +95,10 @@ def test_the_mails_about_an_account_are_in_its_language(language: str, chinese: 
         assert link in message.body
         for text in (message.subject, message.body):
             assert bool(re.search(r"[\u4e00-\u9fff]", text)) is chinese, text
+            assert ("提货卡" if chinese else "Pickup card portal") in text
+            plain = re.sub(r"https?://\S+|testserver|" + FORM["username"], "", text)
+            assert not chinese or not re.search(r"[A-Za-z]{3}", plain), plain
+        assert "testserver" not in message.subject
 
 
 def test_the_form_sent_twice_makes_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
