@@ -35,6 +35,10 @@ STILL = """async () => {
   await frame();
 }"""  # a colour half-way between light and dark is nobody's
 WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# On a phone a cell's label stands on the left, what it holds on the right: two things would be torn apart.
+TORN = """() => [...document.querySelectorAll('td[data-label]')].filter(cell =>
+  getComputedStyle(cell).display === 'flex' && [...cell.childNodes].filter(node =>
+    node.nodeType === Node.ELEMENT_NODE || node.data?.trim()).length > 1).map(cell => cell.dataset.label)"""
 REPORT = "addEventListener('securitypolicyviolation', e => console.error('policy: ' + e.violatedDirective));"
 EXPECTED = ("status of 422", "status of 404")  # what a form with errors and a missing page answer with
 METAL = {
@@ -103,6 +107,8 @@ class Look:
             how = f"{size['width']} {scheme}"
             if (over := page.evaluate(WIDE)) > 0:
                 self.blame(f"{how}: {over} px wider than the screen")
+            for label in page.evaluate(TORN):
+                self.blame(f"{how}: the cell {label} is torn apart")
             if axe:
                 self.scans += 1
                 for fault in page.evaluate(AXE, RULES)["violations"]:
@@ -178,7 +184,9 @@ def test_what_is_wrong_is_seen(browse: Any) -> None:
     look, _boss = browse("en-GB")
     look.page.set_content("""<title>x</title><html lang="en"><main><h1>a</h1><h1>b</h1>
         <p style="color: red"><font color="#cccccc">pale</font></p>
-        <input><hr width="2000"><script src="https://elsewhere.invalid/x.js"></script></main>""")
+        <input><hr width="2000"><table><tr><td data-label="b">c<b>d</b></td></tr></table>
+        <script src="https://elsewhere.invalid/x.js"></script></main>""")
+    look.page.evaluate("document.querySelector('td').style.display = 'flex'")
     look.look_here([(PHONE, "light")])
     found = "\n".join(look.faults)
     for fault in (
@@ -186,6 +194,7 @@ def test_what_is_wrong_is_seen(browse: Any) -> None:
         "color-contrast",
         " label ",
         "px wider than the screen",
+        "the cell b is torn apart",
         "asks https://elsewhere.invalid/",
     ):
         assert fault in found
