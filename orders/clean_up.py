@@ -70,6 +70,10 @@ def run(order_id: int) -> bool:
         logger.warning("given-up order %s: its provider was not to be asked: %s", order.number, error)
         _look_again(order, FIRST_LOOK)
         return False
+    except Exception as error:  # an adapter's bug, whose text may hold anything
+        logger.error("given-up order %s: %s from the adapter", order.number, type(error).__name__)
+        _look_again(order, FIRST_LOOK)
+        return False
     if removed:
         logger.warning("given-up order %s: a product had been made after all, and is removed", order.number)
         OrderEvent.objects.create(order=order, kind=OrderEventKind.CLEANED_UP)

@@ -50,6 +50,9 @@ def check(service_id: int) -> bool:
     except (ProvisionerError, ImproperlyConfigured) as error:
         logger.warning("service of order %s: its provider was not to be asked: %s", service.order.number, error)
         return False
+    except Exception as error:  # an adapter's bug, whose text may hold anything
+        logger.error("service of order %s: %s from the adapter", service.order.number, type(error).__name__)
+        return False
     Service.objects.filter(pk=service.pk, fence=service.fence).update(**seen(found, timezone.now()))
     if Service.objects.drifting().filter(pk=service.pk).exists():
         logger.warning("service of order %s differs from what its provider shows", service.order.number)

@@ -18,7 +18,7 @@ from orders import domain_actions, domains, fulfilment, lifecycle
 from orders.choices import OrderEventKind, OrderState, ServiceState
 from orders.exceptions import DomainTaken, NoSite
 from orders.models import DomainChange, Order, OrderEvent, Service
-from orders.provisioning.simulator import Simulator
+from orders.provisioning.simulator import Simulator, SimulatorProvisioner
 
 from .cast import ACCESS, alice, bob, client_of, place_order, put_into
 from .simulated import plane
@@ -231,6 +231,55 @@ def test_an_older_change_that_ends_late_writes_nothing(
     waiting = DomainChange.objects.get(done_at__isnull=True)
     assert waiting.domain == named(site) == "two.example.com"
     domains.run(waiting.pk)
+
+
+def taken(change: DomainChange | None) -> DomainChange:
+    """The change as the worker holds it whose call hangs."""
+    assert change is not None
+    DomainChange.objects.filter(pk=change.pk).update(attempts=1, next_attempt_at=timezone.now() + timedelta(hours=1))
+    change.refresh_from_db()
+    return change
+
+
+@pytest.mark.parametrize("newer", ["done before", "under way"])
+def test_what_an_older_change_did_late_is_put_right(
+    site: Order, alice: User, plane: Simulator, monkeypatch: Any, newer: str
+) -> None:
+    """Its call came through after the newer one's: the site would answer under a name that may be another's now."""
+    first = taken(domain_actions.change_domain(order=site, domain="one.example.com", actor=alice))
+    second = domain_actions.change_domain(order=site, domain="two.example.com", actor=alice)
+    assert second is not None
+    set_domain = SimulatorProvisioner.set_domain
+
+    def comes_through(provisioner: SimulatorProvisioner) -> None:
+        set_domain(provisioner, site.service.external_id, "one.example.com")
+        domains._record(first, error="", done=True)
+
+    def overtaken(self: SimulatorProvisioner, external_id: str, domain: str) -> None:
+        set_domain(self, external_id, domain)
+        comes_through(self)
+
+    if newer == "under way":
+        monkeypatch.setattr(SimulatorProvisioner, "set_domain", overtaken)
+    domains.run(second.pk)
+    monkeypatch.undo()
+    if newer == "done before":
+        comes_through(SimulatorProvisioner("simulator", {}))
+    assert plane.resources(key=site.key)[0].hostname == "one.example.com"
+    while due := domains.due_ids(9):
+        assert [domains.run(pk) for pk in due] == [True]
+    assert plane.resources(key=site.key)[0].hostname == named(site) == "two.example.com"
+    assert not DomainChange.objects.filter(done_at__isnull=True).exists()
+
+
+def test_a_late_change_of_a_site_that_is_gone_changes_nothing(
+    site: Order, alice: User, plane: Simulator, monkeypatch: Any
+) -> None:
+    change = domain_actions.change_domain(order=site, domain="one.example.com", actor=alice)
+    assert change is not None
+    monkeypatch.setattr(SimulatorProvisioner, "set_domain", lambda *_args: domains.release(site.pk))
+    domains.run(change.pk)
+    assert domains.due_ids(9) == []
 
 
 def test_a_server_has_no_domain(client: Client, alice: User) -> None:
