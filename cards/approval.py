@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -70,7 +70,7 @@ def approve_batch(
 
     Raises NothingToApprove, ChangedMeanwhile, or AnotherPerson for whoever made the batch or asked for the cards.
     """
-    row = Batch.objects.select_for_update(no_key=connection.vendor == "postgresql").get(pk=batch.pk)
+    row = Batch.objects.select_for_update(no_key=True).get(pk=batch.pk)
     if row.status != BatchStatus.WAITING:
         raise NothingToApprove
     if actor.pk in (row.created_by_id, row.asked_by_id):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -90,9 +90,7 @@ def _horizon() -> int:
 def _locked_head() -> AuditHead | None:
     """The head, locked until the end of the transaction; None while another sealer holds it."""
     AuditHead.objects.get_or_create(pk=1, defaults={"seal": GENESIS, "mark": b""})
-    on_postgres = connection.vendor == "postgresql"
-    heads = AuditHead.objects.select_for_update(skip_locked=on_postgres, no_key=on_postgres)
-    return heads.filter(pk=1).first()
+    return AuditHead.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=1).first()
 
 
 def _link(head: AuditHead, events: list[AuditEvent]) -> None:

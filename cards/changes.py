@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -66,7 +66,7 @@ def extend_batch(*, batch: Batch, last_day: date, actor: User | None, reason: st
 
 def _locked(batch: Batch) -> Batch:
     """The batch as it is now, its row locked against every other change and against redemptions."""
-    return Batch.objects.select_for_update(no_key=connection.vendor == "postgresql").get(pk=batch.pk)
+    return Batch.objects.select_for_update(no_key=True).get(pk=batch.pk)
 
 
 @transaction.atomic

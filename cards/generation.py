@@ -109,14 +109,14 @@ def run_to_end(batch_id: int) -> None:
 @transaction.atomic
 def fill_chunk(batch_id: int, maker: Maker | None = None) -> int | None:
     """Add one chunk; returns how many cards are still missing, None when another worker holds the batch."""
-    on_postgres = connection.vendor == "postgresql"
-    batch = Batch.objects.select_for_update(skip_locked=on_postgres, no_key=on_postgres).filter(pk=batch_id).first()
+    batch = Batch.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=batch_id).first()
     if batch is None:
         return None
     if batch.status != BatchStatus.GENERATING:
         return 0  # whole, or cancelled
     if batch.generated == batch.issued:
         batch.generation_started_at = timezone.now()
+    on_postgres = connection.vendor == "postgresql"
     size = CHUNK_POSTGRES if on_postgres else CHUNK_SQLITE
     first = batch.generated + 1
     count = min(size, batch.quantity - batch.generated)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.models import User
@@ -133,7 +133,7 @@ def disable_cards(
 def _disable_portion(lines: Sequence[Listed], actor: User | None, reason: str, address: str | None) -> list[Result]:
     ids = [line.card_id for line in lines if line.card_id is not None]
     rows = Card.objects.filter(pk__in=ids).defer("sealed", "lookup").order_by("pk")
-    cards = {card.pk: card for card in rows.select_for_update(no_key=connection.vendor == "postgresql")}
+    cards = {card.pk: card for card in rows.select_for_update(no_key=True)}
     batches = Batch.objects.defer("wrapped_key").in_bulk({card.batch_id for card in cards.values()})
     for card in cards.values():
         card.batch = batches[card.batch_id]

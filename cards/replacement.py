@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
@@ -32,9 +32,8 @@ def replace_card(*, card: Card, actor: User | None, reason: str, address: str | 
     """
     if not reason.strip():
         raise BadBatch({"reason": [_("Say why; it is recorded in the audit trail.")]})
-    on_postgres = connection.vendor == "postgresql"
-    old = Card.objects.select_for_update(no_key=on_postgres).get(pk=card.pk)
-    batch = Batch.objects.select_for_update(no_key=on_postgres).get(pk=old.batch_id)
+    old = Card.objects.select_for_update(no_key=True).get(pk=card.pk)
+    batch = Batch.objects.select_for_update(no_key=True).get(pk=old.batch_id)
     if old.status == CardStatus.USED:
         raise UsedCardIsGone
     if Replacement.objects.filter(old=old).exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts.models import User
 
@@ -21,10 +21,7 @@ def reveal_card(*, card: Card, actor: User | None, reason: str, address: str | N
     Raises CodeGone for a used card and for one whose code is no longer kept, NotWhole for one not issued yet, and
     vault.KeyUnavailable.
     """
-    rows = Card.objects.select_related("batch").select_for_update(
-        of=("self",) if connection.vendor == "postgresql" else (), no_key=connection.vendor == "postgresql"
-    )
-    now = rows.get(pk=card.pk)
+    now = Card.objects.select_related("batch").select_for_update(of=("self",), no_key=True).get(pk=card.pk)
     if now.serial > now.batch.issued:
         raise NotWhole
     if now.status == CardStatus.USED or now.sealed is None:

@@ -37,9 +37,7 @@ def free(now: datetime) -> Q:
 def unlocked(rows: QuerySet[M]) -> QuerySet[M]:
     """These rows, locked for the transaction, without those that somebody else is just taking: he may have been
     stopped in the middle. SQLite has one writer, who holds them all."""
-    if connection.vendor == "postgresql":
-        rows = rows.select_for_update(skip_locked=True, no_key=True)
-    return rows
+    return rows.select_for_update(skip_locked=True, no_key=True)
 
 
 @contextmanager

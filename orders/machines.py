@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, F, QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -87,10 +87,7 @@ class PortalInventory(Inventory):
 @transaction.atomic
 def take(provisioner: str, key: UUID, server_model: str) -> Machine:
     """The machine of the order of this key, taken now if it holds none. Raises NoCapacity, PermanentError."""
-    order = Order.objects.filter(key=key, provider=provisioner)
-    if connection.vendor == "postgresql":
-        order = order.select_for_update(no_key=True)
-    found = order.first()
+    found = Order.objects.select_for_update(no_key=True).filter(key=key, provider=provisioner).first()
     if found is None:
         raise PermanentError("No order of this provisioner has this key.")
     held = Machine.objects.filter(order=found).first()
@@ -116,15 +113,13 @@ def take(provisioner: str, key: UUID, server_model: str) -> Machine:
 
 def _free(provisioner: str, server_model: str) -> Machine | None:
     """A free machine, locked, past those that other orders are just taking."""
-    machines = Machine.objects.free(provisioner).filter(server_model=server_model)
-    if connection.vendor == "postgresql":
-        machines = machines.select_for_update(skip_locked=True, no_key=True)
-    return machines.first()
+    free = Machine.objects.free(provisioner).filter(server_model=server_model)
+    return free.select_for_update(skip_locked=True, no_key=True).first()
 
 
 @sensitive_variables("login")
 def described(machine: Machine) -> AssignedMachine:
-    """The row as adapters see it. Raises PermanentError when its login cannot be opened."""
+    """The row as adapters see it. Raises TransientError when its login cannot be opened."""
     try:
         login = vault.open_access(bytes(machine.login), order_key=machine.key)
     except vault.KeyUnavailable as error:
