@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from accounts.command import PortalCommand
+from accounts.command import Failed, PortalCommand
 from pickup_portal.bench import export, generate, lists, orders, pages, redeem, scale
 from pickup_portal.bench.scratch import CannotMeasure
 
@@ -96,12 +96,6 @@ class Command(PortalCommand):
         parser.add_argument("-n", type=int, default=None, help=f"How many: {defaults}.")
         parser.add_argument(CONSENT, action="store_true", dest="consent")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        self.wrong: list[str] = []
-        super().handle(*args, **options)
-        if self.wrong:
-            raise CommandError(f"Neither 200 nor 302: {', '.join(self.wrong)}.")
-
     def run(self, *, what: str, n: int | None, consent: bool, **options: Any) -> dict[str, Any]:
         self.scenario = SCENARIOS[what]
         if n is not None and n < 1:
@@ -112,8 +106,8 @@ class Command(PortalCommand):
             if not consent:
                 raise CommandError(f"bench {what} makes cards or orders: say {CONSENT}.")
         result = self.scenario.run(self.scenario.default if n is None else n)
-        if what in ("pages", "scale"):
-            self.wrong = pages.wrong(result)
+        if what in ("pages", "scale") and (wrong := pages.wrong(result)):
+            raise Failed(f"Neither 200 nor 302: {', '.join(wrong)}.", result)
         return result
 
     def lines(self, result: dict[str, Any]) -> Iterable[str]:

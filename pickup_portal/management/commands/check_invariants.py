@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
-from accounts.command import PortalCommand
+from accounts.command import Failed, PortalCommand
 from pickup_portal.invariants import INVARIANTS, anchored
 
 
@@ -24,28 +24,17 @@ class Command(PortalCommand):
             help="Also check that the audit chain still holds this link, as page or log showed it before.",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        self.broken: list[str] = []
-        super().handle(*args, **options)
-        if self.broken:
-            raise CommandError(f"Broken: {', '.join(self.broken)}.")
-
     def run(self, *, only: list[str] | None, anchor: str | None, **options: Any) -> list[dict[str, Any]]:
         results = []
         for invariant in [*INVARIANTS, *([anchored(anchor)] if anchor else [])]:
             if only and invariant.name not in only:
                 continue
             count, examples = invariant.check()
-            if count:
-                self.broken.append(invariant.name)
             results.append(
-                {
-                    "name": invariant.name,
-                    "promise": invariant.promise,
-                    "breaches": count,
-                    "examples": examples,
-                }
+                {"name": invariant.name, "promise": invariant.promise, "breaches": count, "examples": examples}
             )
+        if broken := [str(row["name"]) for row in results if row["breaches"]]:
+            raise Failed(f"Broken: {', '.join(broken)}.", results)
         return results
 
     def lines(self, result: list[dict[str, Any]]) -> Iterable[str]:
