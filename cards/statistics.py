@@ -72,10 +72,14 @@ class Stock:
     others: int = 0
 
 
+def disabled_of(batch: Batch) -> int:
+    """How many cards of the batch are disabled by themselves, replaced ones included."""
+    return DisabledCount.objects.filter(batch=batch).values_list("cards", flat=True).first() or 0
+
+
 def left_of(batch: Batch) -> int:
     """How many issued cards of the batch are neither used nor disabled by themselves; needs `with_used`."""
-    disabled = DisabledCount.objects.filter(batch=batch).values_list("cards", flat=True).first() or 0
-    return max(batch.issued - batch.used_cards - disabled, 0)
+    return max(batch.issued - batch.used_cards - disabled_of(batch), 0)
 
 
 def months_from(first: date, count: int) -> list[date]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.db.models import Count
 from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -17,6 +16,7 @@ from ..choices import CardStatus
 from ..exceptions import CardError, UsedCardStays
 from ..forms import ReasonForm
 from ..models import Batch, Card
+from ..statistics import disabled_of
 from .access import StaffRequest, staff_view
 
 
@@ -40,15 +40,16 @@ def batch_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpRespon
             undo = reverse("staff:batch-enable", args=[pk]) if disable else ""
             messages.success(request, _with_undo(done % {"number": batch.number}, undo))
         return redirect("staff:batch-detail", pk=pk)
-    counts = _counts(batch)
+    disabled = disabled_of(batch)
+    unused = batch.quantity - batch.used_cards - disabled  # those still to be generated are among them
     context = {
         "batch": batch,
         "form": form,
         "disable": disable,
-        "unused": counts.get(CardStatus.UNUSED, 0),
-        "used": counts.get(CardStatus.USED, 0),
-        "disabled": counts.get(CardStatus.DISABLED, 0),
-        "worth": counts.get(CardStatus.UNUSED, 0) * batch.reference_price,
+        "unused": unused,
+        "used": batch.used_cards,
+        "disabled": disabled,
+        "worth": unused * batch.reference_price,
     }
     return render(request, "staff/batch_switch.html", context)
 
@@ -56,14 +57,6 @@ def batch_switch(request: StaffRequest, pk: int, *, disable: bool) -> HttpRespon
 def _with_undo(done: str, undo: str) -> str:
     """What was done and, beside it, the way back."""
     return format_html('{} <a href="{}">{}</a>', done, undo, _("Enable again")) if undo else done
-
-
-def _counts(batch: Batch) -> dict[str, int]:
-    """How many cards of the batch are in each status; those still to be generated count as unused."""
-    rows = Card.objects.filter(batch=batch).order_by().values_list("status").annotate(n=Count("pk"))
-    counts = dict(rows)
-    counts[CardStatus.UNUSED] = counts.get(CardStatus.UNUSED, 0) + batch.quantity - sum(counts.values())
-    return counts
 
 
 @staff_view("cards.disable_batch")
