@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
@@ -42,7 +41,7 @@ def batch_download(request: StaffRequest, pk: int) -> HttpResponseBase:
             return _attachment(handout)
     context: dict[str, Any] = {"batch": batch, "form": form}
     context["usable"] = Card.objects.filter(
-        Q(serial__lte=batch.issued), batch=batch, status=CardStatus.UNUSED, sealed__isnull=False
+        batch=batch, serial__lte=batch.issued, status=CardStatus.UNUSED, sealed__isnull=False
     ).count()
     context["last_download"] = last_download(batch)
     context["worth"] = context["usable"] * batch.reference_price

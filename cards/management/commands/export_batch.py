@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from accounts.command import staff_named
@@ -15,6 +15,7 @@ from cards import exports
 from cards.choices import ExportFormat, PrintLayout
 from cards.command import CardCommand, batch_numbered
 from cards.exports.archive import SHORTEST_PASSWORD
+from cards.exports.forms import SerialsField
 
 
 class Command(CardCommand):
@@ -52,6 +53,10 @@ class Command(CardCommand):
         plain = options["file_format"] in (ExportFormat.TXT, ExportFormat.CSV) and not options["password_file"]
         if output is None and not plain:
             raise CommandError("This is no text: name a file with --output.")
+        try:
+            serials = SerialsField(required=False).clean(options["serials"])
+        except ValidationError as error:
+            raise CommandError(f"--serials: {error.message}") from None
         password = password_in(options["password_file"]) if options["password_file"] else ""
         found, member_of_staff = batch_numbered(batch), staff_named(actor)
         handout = exports.hand_out(
@@ -59,7 +64,7 @@ class Command(CardCommand):
             actor=member_of_staff,
             reason=reason,
             file_format=ExportFormat(options["file_format"]),
-            serials=serials_in(options["serials"]) if options["serials"] else None,
+            serials=serials,
             layout=PrintLayout(options["layout"]),
             password=password,
         )
@@ -75,14 +80,6 @@ class Command(CardCommand):
     def lines(self, result: dict[str, Any]) -> Iterable[str]:
         if not self.to_stdout:
             yield f"{result['codes']} codes of {result['number']} written to {result['file']}, {result['bytes']} bytes."
-
-
-def serials_in(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text, re.ASCII)
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= first <= last:
-        raise CommandError("--serials is one serial, such as 17, or a range, such as 1-100.")
-    return first, last
 
 
 def password_in(path: Path) -> str:
