@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from django import template
-from django.core.paginator import Page
 from django.forms import BaseForm, BoundField
 from django.template.context import Context
 from django.template.exceptions import TemplateDoesNotExist
@@ -20,6 +19,7 @@ from django.utils.translation import gettext as _
 
 from accounts import browsers
 from accounts.money import shown
+from accounts.paging import KeysetPage
 from cards.choices import BatchShown, CardStatus, ListOutcome
 from cards.days import day_of
 from orders.choices import MachineState, OrderState, ServiceState
@@ -201,34 +201,17 @@ def empty_state(title: str, text: str = "", url: str = "", label: str = "") -> d
 
 
 @register.inclusion_tag("includes/pages.html", takes_context=True)
-def pages(context: template.Context, page: Any) -> dict[str, Any]:
-    """The way to the other pages of a list, keeping its filters.
+def pages(context: template.Context, page: KeysetPage[Any]) -> dict[str, Any]:
+    """The way to the neighbouring pages of a list, keeping its filters."""
 
-    `page` is Django's `Page`, or anything with `previous_query` and `next_query`: dicts of the parameters that lead
-    to the neighbouring keyset page, or None.
-    """
-    request = context["request"]
-
-    def url(**parameters: Any) -> str:
-        query = request.GET.copy()
-        for name in ("page", "before", "after"):
+    def url(parameters: dict[str, Any] | None) -> str:
+        if parameters is None:
+            return ""
+        query = context["request"].GET.copy()
+        for name in ("before", "after"):
             query.pop(name, None)
         for name, value in parameters.items():
             query[name] = str(value)
         return f"?{query.urlencode()}"
 
-    if isinstance(page, Page):
-        return {
-            "count": page.paginator.count,
-            "number": page.number,
-            "total": page.paginator.num_pages,
-            "first_url": url() if page.number > 2 else "",
-            "previous_url": url(page=page.previous_page_number()) if page.has_previous() else "",
-            "next_url": url(page=page.next_page_number()) if page.has_next() else "",
-        }
-    previous, following = getattr(page, "previous_query", None), getattr(page, "next_query", None)
-    return {
-        "count": getattr(page, "count", None) if not callable(getattr(page, "count", None)) else None,
-        "previous_url": url(**previous) if previous is not None else "",
-        "next_url": url(**following) if following is not None else "",
-    }
+    return {"previous_url": url(page.previous_query), "next_url": url(page.next_query)}
