@@ -31,6 +31,7 @@ from .base import (
     TransientError,
     scrub,
 )
+from .cloud_init import login
 from .http import Http
 
 GIB = 1024**3
@@ -95,7 +96,7 @@ class LxdProvisioner(Provisioner):
             address = str(instance["config"][ADDRESS])
         except KeyError:
             raise TransientError("LXD did not keep the instance's address.") from None
-        access = {"address": address, "port": "22", "username": "root", "password": request.password}
+        access = login(address, password=request.password, windows=False)
         return Ready(name, access, self._facts(instance))
 
     def suspend(self, external_id: str) -> None:

@@ -96,9 +96,6 @@ def facts_of(server: Mapping[str, Any], *, cards: int) -> dict[str, Any]:
         "address": addresses[0] if addresses else "",
         "image": (server.get("image") or {}).get("id"),
     }
-    facts["memory_gb"] = (
-        int(facts["memory_gb"]) if facts["memory_gb"] == int(facts["memory_gb"]) else facts["memory_gb"]
-    )
     return {name: value for name, value in facts.items() if value not in (None, "", 0)}
 
 

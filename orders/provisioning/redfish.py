@@ -32,6 +32,7 @@ from .base import (
     Ready,
     TransientError,
 )
+from .cloud_init import login
 from .http import Http
 from .inventory import AssignedMachine, InventoryProvisioner
 from .redfish_api import Board, Controller, NotThere, Refused
@@ -237,14 +238,8 @@ def _addresses(machine: AssignedMachine, request: ProvisionRequest) -> list[str]
 
 
 def _access(machine: AssignedMachine, request: ProvisionRequest) -> dict[str, str]:
-    windows = request.os_family == OSFamily.WINDOWS
     first, *more = _addresses(machine, request)
-    access = {
-        "address": first,
-        "port": "3389" if windows else "22",
-        "username": "Administrator" if windows else "root",
-        "password": request.password,
-    }
+    access = login(first, password=request.password, windows=request.os_family == OSFamily.WINDOWS)
     return access | ({"more_addresses": ", ".join(more)} if more else {})
 
 
