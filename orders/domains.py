@@ -57,7 +57,8 @@ def run(change_id: int) -> bool:
 
 
 def _record(change: DomainChange, *, error: str, done: bool = False, give_up: bool = False) -> None:
-    """Only if this attempt is still the last one, and no newer change has replaced it."""
+    """Only if this attempt is still the last one, and no newer change has replaced it. One that is not writes nothing:
+    what it did late at the provider is put right by one attempt more, as in `lifecycle`."""
     now = timezone.now()
     give_up = give_up or change.attempts >= settings.ORDER_MAX_ATTEMPTS
     again = None if done or give_up else now + pause(change.attempts)
@@ -66,6 +67,17 @@ def _record(change: DomainChange, *, error: str, done: bool = False, give_up: bo
         won = rows.update(error=error[:300], done_at=now if done else None, next_attempt_at=again)
         if won and again is None and not done:
             notices.alert_staff(change.order, f"domain {change.pk}.{change.attempts}")
+        if not won:
+            _set_again(change.order_id, now)
+
+
+def _set_again(order_id: int, now: datetime) -> None:
+    """Have the newest change made once more, unless it waits for staff or the site is gone. The order's row is locked
+    as by whoever makes a newer one; an attempt that is under way is late too by this."""
+    order = Order.objects.select_for_update(no_key=True).get(pk=order_id)
+    newest = DomainChange.objects.filter(order=order).latest("pk")
+    if newest.domain == order.domain and (newest.done_at or newest.next_attempt_at):
+        DomainChange.objects.filter(pk=newest.pk).update(done_at=None, next_attempt_at=now, attempts=F("attempts") + 1)
 
 
 def due(now: datetime) -> Q:
