@@ -45,14 +45,14 @@ class Forgetful:
 
     def __init__(self) -> None:
         self.there: dict[UUID, str] = {}
-        self.away = False
+        self.away: Exception | None = None
 
     def ensure(self, request: ProvisionRequest) -> Ready:
         return Ready(self.there.setdefault(request.key, f"box-{request.key}"), {})
 
     def find(self, key: UUID) -> Found | None:
         if self.away:
-            raise OutcomeUnknown("no answer")
+            raise self.away
         return Found(self.there[key], "active") if key in self.there else None
 
     def terminate(self, external_id: str) -> None:
@@ -134,14 +134,18 @@ def test_the_looks_grow_rarer_and_end(order: Order, staff: User, forgetful: Forg
     assert pauses == [1, 10, 20, None]
 
 
-def test_a_provider_that_is_away_is_asked_again(order: Order, staff: User, forgetful: Forgetful) -> None:
+@pytest.mark.parametrize("trouble", [OutcomeUnknown("no answer"), KeyError("hunter2")], ids=["away", "bug"])
+def test_a_provider_that_is_away_is_asked_again(
+    order: Order, staff: User, forgetful: Forgetful, trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     wake_after_cancelling(order, staff, forgetful)
-    forgetful.away = True
+    forgetful.away = trouble
     assert look_now(order) is False
+    assert "hunter2" not in caplog.text
     order.refresh_from_db()
     assert order.clean_up_at
     assert order.clean_up_at > timezone.now()
-    forgetful.away = False
+    forgetful.away = None
     assert look_now(order) is True
 
 
@@ -285,9 +289,9 @@ def test_closed_for_good(order: Order, staff: User, refund: bool, balance: Decim
 
 def test_a_closed_order_leaves_nothing_behind(order: Order, staff: User, forgetful: Forgetful) -> None:
     forgetful.ensure(fulfilment.request_for(order))
-    forgetful.away = True
+    forgetful.away = OutcomeUnknown("no answer")
     resolve_order(order=order, actor=staff, note="the provider is gone")
-    forgetful.away = False
+    forgetful.away = None
     assert look_now(order) is True
     assert forgetful.there == {}
 

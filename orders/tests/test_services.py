@@ -347,8 +347,14 @@ def test_an_adapters_bug_tells_no_secret(
         def suspend(self, external_id: str) -> None:
             raise KeyError("hunter2")
 
-    monkeypatch.setattr(lifecycle, "get_provisioner", Buggy)
+        def find(self, key: Any) -> None:
+            raise KeyError("hunter2")
+
+    for module in (lifecycle, reconcile):
+        monkeypatch.setattr(module, "get_provisioner", Buggy)
     suspend_service(service=service, actor=staff, reason="")
     assert carry_out(service).last_error == "KeyError"
+    Service.objects.update(check_at=timezone.now())
+    assert reconcile.check_inline() == 0, "and the services after it are looked at all the same"
     assert "hunter2" not in caplog.text
     assert not issubclass(KeyError, ProvisionerError)
