@@ -82,7 +82,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def render_mail(self, template_prefix: str, email: Any, context: dict[str, Any], headers: Any = None) -> Any:
         """Under the portal's name; allauth knows the host's only."""
-        return super().render_mail(template_prefix, email, context | {"title": _title()}, headers)
+        context = context | {"title": _title(), "support": settings.SUPPORT_CONTACT}
+        return super().render_mail(template_prefix, email, context, headers)
 
     @sensitive_variables("password")
     def reauthenticate(self, user: User, password: str) -> bool:

@@ -58,5 +58,6 @@ def _facts(notice: Notice, to_staff: bool) -> dict[str, Any]:
         "service": service,
         "days": notice.days,
         "title": settings.SITE_NAME or settings.PORTAL_TITLE,
+        "support": "" if to_staff else settings.SUPPORT_CONTACT,
         "url": f"{settings.SITE_URL}{path}",
     }

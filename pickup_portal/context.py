@@ -74,11 +74,23 @@ def _company_sign_in() -> dict[str, str] | None:
     return {"name": settings.OIDC_NAME, "url": url}
 
 
+def _support() -> dict[str, str]:
+    """{"text", "url"} of the way to whoever helps members; both empty where none is set."""
+    contact = settings.SUPPORT_CONTACT
+    if contact.startswith("https://"):
+        return {"text": contact.removeprefix("https://"), "url": contact}
+    if "@" in contact:
+        return {"text": contact, "url": f"mailto:{contact}"}
+    digits = contact.replace(" ", "").replace("-", "")
+    return {"text": contact, "url": f"tel:{digits}" if digits.removeprefix("+").isdigit() else ""}
+
+
 def portal(request: HttpRequest) -> dict[str, Any]:
     in_backend = getattr(getattr(request, "user", None), "is_staff", False) and settings.PORTAL_SURFACE != "members"
     return {
         "portal": {
             "title": settings.SITE_NAME or settings.PORTAL_TITLE,
+            "support": _support(),
             "surface": settings.PORTAL_SURFACE,
             "account_base": "base_staff.html" if in_backend else "base_member.html",
             "languages": settings.LANGUAGES,

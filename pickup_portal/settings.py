@@ -53,6 +53,7 @@ ALLOWED_HOSTS = env.list(
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 SITE_URL = env.str("SITE_URL", "http://127.0.0.1:8000").rstrip("/")
 SITE_NAME = env.str("SITE_NAME", "")
+SUPPORT_CONTACT = env.str("SUPPORT_CONTACT", "").strip()  # an e-mail address, a telephone number or a link
 # How many reverse proxies stand before the portal: the client's address is read that many steps from the right of
 # X-Forwarded-For; 0 trusts no header.
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)

@@ -85,7 +85,8 @@ def test_a_forgotten_password(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("language", "chinese"), [("en", False), ("zh-hans", True)])
-def test_the_mails_about_an_account_are_in_its_language(language: str, chinese: bool) -> None:
+def test_the_mails_about_an_account_are_in_its_language(settings: Any, language: str, chinese: bool) -> None:
+    settings.SUPPORT_CONTACT = "400-000-0000"
     client = Client(headers={"accept-language": language})
     client.post("/accounts/signup/", FORM)
     client.post("/accounts/logout/")
@@ -99,6 +100,7 @@ def test_the_mails_about_an_account_are_in_its_language(language: str, chinese: 
             plain = re.sub(r"https?://\S+|testserver|" + FORM["username"], "", text)
             assert not chinese or not re.search(r"[A-Za-z]{3}", plain), plain
         assert "testserver" not in message.subject
+        assert ("联系客服：400-000-0000" if chinese else "Contact us: 400-000-0000") in message.body
 
 
 def test_the_form_sent_twice_makes_one_account(monkeypatch: pytest.MonkeyPatch) -> None:

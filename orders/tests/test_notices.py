@@ -142,6 +142,19 @@ def test_the_member_reads_his_own_time_and_which_it_is(opened: Order, alice: Use
     assert "Runs until: 2027-01-31 11:30 UTC-0500" in mail.outbox[0].body
 
 
+@pytest.mark.parametrize("contact", ["help@example.com", ""])
+def test_a_mail_says_whom_to_ask(opened: Order, alice: User, settings: Any, contact: str) -> None:
+    settings.SUPPORT_CONTACT, settings.ORDER_ALERT_EMAILS = contact, ["ops@example.com"]
+    notices.owe_trouble(opened, "x")
+    notices.send_due()
+    *to_member, to_staff = sorted(mail.outbox, key=lambda message: message.to == ["ops@example.com"])
+    assert len(to_member) == 2
+    for message in to_member:
+        for text in (message.body, message.alternatives[0][0]):
+            assert ("Contact us: help@example.com" in text) is bool(contact)
+    assert "Contact us" not in whole(to_staff)
+
+
 def test_a_reminder_says_in_which_zone_the_service_ends(opened: Order, alice: User) -> None:
     notices.send_due()
     mail.outbox.clear()

@@ -88,6 +88,31 @@ def test_a_stranger_is_told_what_this_is_and_where_to_start(client) -> None:
     assert "unsafe" not in page.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize(
+    ("contact", "shown"),
+    [
+        ("help@example.com", '<a href="mailto:help@example.com" rel="noreferrer">help@example.com</a>'),
+        ("https://example.com/help", '<a href="https://example.com/help" rel="noreferrer">example.com/help</a>'),
+        ("+86 400-000-0000", '<a href="tel:+864000000000" rel="noreferrer">+86 400-000-0000</a>'),
+        ("微信 example", "</a>微信 example"),
+        ("", ""),
+    ],
+)
+def test_whoever_needs_help_reads_where_it_is(client, alice, settings, contact, shown) -> None:
+    settings.SUPPORT_CONTACT = contact
+    strangers = [client.get(url).text for url in ("/", reverse("account_login"))]
+    client.force_login(alice)
+    for page in (*strangers, client.get("/").text, client.get(reverse("orders:redeem")).text):
+        assert ("Contact us:" in page) is bool(contact)
+        assert shown.removeprefix("</a>") in page
+
+
+def test_no_page_of_an_account_is_a_dead_end(client, alice) -> None:
+    assert f'<p class="back"><a href="{reverse("account_login")}">' in client.get("/accounts/password/reset/done/").text
+    client.force_login(alice)
+    assert f'<p class="back"><a href="{reverse("profile")}">' in client.get(reverse("account_reauthenticate")).text
+
+
 def test_a_member_may_start_at_home_with_a_post_of_the_code(client, alice) -> None:
     client.force_login(alice)
     page = client.get("/")
