@@ -20,7 +20,7 @@ from django.utils import translation
 
 from pickup_portal.lifeline import die_with_parent
 from pickup_portal.testing import emptying
-from pickup_portal.testing.marks import find_chromium
+from pickup_portal.testing.marks import PATIENCE, find_chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -55,9 +55,23 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
     with django_db_blocker.unblock():
         emptying.remember()
+    yield
+    with django_db_blocker.unblock():
+        end_other_sessions()
+
+
+def end_other_sessions() -> None:
+    """A request that its browser no longer waits for may still run in the live server, and a database in use cannot be
+    dropped."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture(autouse=True)
@@ -124,11 +138,10 @@ def chromium() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_ARGUMENTS, timeout=PATIENCE)
         yield browser
         browser.close()
-        # While Playwright's event loop runs in this thread, Django's connection is another one than before and after:
-        # left open, it would keep the test database from being dropped.
+        # While Playwright's event loop runs in this thread, Django's connection is another one than before and after.
         connection.close()
 
 
@@ -136,7 +149,7 @@ def chromium() -> Iterator[Browser]:
 def page(chromium: Browser) -> Iterator[Page]:
     """A fresh page in English; an error in its console or script fails the test."""
     context = chromium.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

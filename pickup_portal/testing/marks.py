@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+PATIENCE = 180_000.0  # milliseconds; each step in a browser ends with its event, this is for a very busy machine
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 

@@ -26,6 +26,7 @@ from orders import fulfilment
 from orders.models import Order, Service
 from orders.tests.cast import place_order
 from orders.tests.simulated import plane
+from pickup_portal.testing.marks import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -67,7 +68,7 @@ def open_page(chromium: Browser, live_server: Any) -> Iterator[Callable[..., Pag
         context = chromium.new_context(
             locale=locale, viewport=size, color_scheme=scheme, java_script_enabled=javascript, base_url=live_server.url
         )
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(PATIENCE)
         page, watch = context.new_page(), Watch(live_server.url)
         page.on("request", lambda request: watch.on_request(request.url))
         page.on("pageerror", lambda error: watch.complaints.append(str(error)))

@@ -15,6 +15,7 @@ from playwright.sync_api import Error as PlaywrightError
 from accounts.tests.factories import PASSWORD, UserFactory
 from cards.tests.factories import make_batch
 from orders.tests.simulated import plane
+from pickup_portal.testing.marks import PATIENCE
 from pickup_portal.tests.staff_pages import Visit, empty_visits, furnish, staff_views, visits
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def browse(chromium: Browser, live_server: Any) -> Iterator[Any]:
             reduced_motion="reduce",
             timezone_id="Asia/Shanghai",
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         look, boss = Look(context.new_page(), live_server.url), UserFactory.create(superuser=True)
         look.at = "signing in"
