@@ -75,27 +75,27 @@ def test_a_bug_of_an_adapter_shows_its_class_only(client: Client, monkeypatch: p
 
 
 def test_one_that_hangs_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    release, started = threading.Event(), threading.Event()
+    release, started = threading.Event(), threading.Semaphore(0)
 
     def hangs(self: Any) -> list[str]:
-        started.set()
-        assert release.wait(30)
+        started.release()
+        assert release.wait(300)
         return []
 
     monkeypatch.setattr(SimulatorProvisioner, "check", hangs)
     monkeypatch.setattr(probe, "LIMIT", timedelta(milliseconds=50))
     before = set(threading.enumerate())
     assert "No answer within" in client.post(CHECK).content.decode()
-    assert started.is_set()
     for _ in range(probe.MOST_AT_ONCE - 1):
         client.post(CHECK)
-    started.clear()
+    for _ in range(probe.MOST_AT_ONCE):
+        assert started.acquire(timeout=120)
     assert "Several provisioners hang at the moment." in client.post(CHECK).content.decode()
-    assert not started.is_set()
+    assert not started.acquire(blocking=False)
     release.set()
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
-    monkeypatch.setattr(probe, "LIMIT", timedelta(seconds=5))
+        thread.join(120)
+    monkeypatch.setattr(probe, "LIMIT", timedelta(seconds=60))
     monkeypatch.setattr(SimulatorProvisioner, "check", lambda self: ["well again"])
     assert "well again" in client.post(CHECK).content.decode()
 

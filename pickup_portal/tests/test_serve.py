@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,15 @@ class Serve:
                 continue  # it ended while we looked, or is not ours
         return found
 
+    def kill(self, *names: str) -> None:
+        """Those whose command line has all the names; some end with another before they are reached."""
+        for pid, command in self.processes().items():
+            if all(name in command for name in names):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def kill_rest(self) -> None:
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+        self.kill()
         if self.process is not None:
             self.process.wait()
 
@@ -139,8 +146,7 @@ def test_a_child_that_dies_is_started_again(serve: Serve) -> None:
     for name in (" worker ", "valkey-server"):
         until(lambda name=name: [pid for pid, command in serve.processes().items() if name in command], name)
         before = serve.processes()
-        for pid in (pid for pid, command in before.items() if name in command):
-            os.kill(pid, signal.SIGKILL)
+        serve.kill(name)
         until(
             lambda name=name, before=before: [
                 pid for pid, command in serve.processes().items() if name in command and pid not in before
