@@ -214,7 +214,7 @@ def race(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     def slow(head: AuditHead, events: list[AuditEvent]) -> None:
         if threading.current_thread().name == "first":
             first_inside.set()
-            second_done.wait(20)
+            second_done.wait(120)
         link(head, events)
 
     monkeypatch.setattr(chain, "_link", slow)
@@ -230,7 +230,7 @@ def race(monkeypatch: pytest.MonkeyPatch) -> list[object]:
             connection.close()
 
     first = threading.Thread(target=seal, args=(0, lambda: None, lambda: None), name="first")
-    second = threading.Thread(target=seal, args=(1, lambda: first_inside.wait(20), second_done.set))
+    second = threading.Thread(target=seal, args=(1, lambda: first_inside.wait(120), second_done.set))
     first.start(), second.start()
     first.join(), second.join()
     return results

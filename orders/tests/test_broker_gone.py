@@ -48,7 +48,7 @@ def test_the_sweep_alone_opens_every_order_and_ends_every_service(
     assert {order.state for order in orders} == {"pending"}
     plane.arm("lost_reply", key=orders[3].key)
     Order.objects.update(next_attempt_at=timezone.now())
-    swept = run_json("sweep", "--drain", "--timeout", 60)
+    swept = run_json("sweep", "--drain", "--timeout", 120)
     assert (swept["orders"], swept["in_flight"]) == (9, 0)
     assert Order.objects.filter(state="active").count() == len(plane.resources()) == 8
     assert plane.doubles() == {}

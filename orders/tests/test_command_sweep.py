@@ -63,7 +63,7 @@ def test_drain_goes_on_until_nothing_is_in_flight(plane: Simulator) -> None:  # 
     order = pending_order()
     Order.objects.filter(pk=order.pk).update(next_attempt_at=timezone.now() + timedelta(seconds=0.4))
     done = {"batches": 0, "orders": 1, "services": 0, "mails": 1, "in_flight": 0, "sealed": 2}
-    assert run_json("sweep", "--drain", "--timeout", 20) == done
+    assert run_json("sweep", "--drain", "--timeout", 120) == done
 
 
 def test_drain_fails_when_the_time_is_up(plane: Simulator) -> None:  # noqa: F811

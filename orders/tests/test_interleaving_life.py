@@ -39,7 +39,7 @@ def test_replacing_waits_for_the_redemption_under_way_and_is_refused(stage, monk
         replacing = stage.elsewhere(lambda: replace(stage))
         wait_until_blocked(replacing)
     with pytest.raises(UsedCardIsGone):
-        replacing.result(30)
+        replacing.result(120)
     assert_spent_once(stage)
     assert Batch.objects.get().quantity == 20
 
@@ -50,7 +50,7 @@ def test_a_redemption_waits_for_the_replacing_under_way_and_is_refused(stage) ->
         redeeming = stage.elsewhere(stage.redeem)
         wait_until_blocked(redeeming)
     with pytest.raises(CardDisabled):
-        redeeming.result(30)
+        redeeming.result(120)
     assert_nothing_spent(stage)
     stage.codes.append(code)
     assert stage.redeem(serial=new.serial).card == new
@@ -63,7 +63,7 @@ def test_a_card_is_replaced_once_however_many_ask(stage) -> None:  # noqa: F811
         wait_until_blocked(others[0], count=3)
     for other in others:
         with pytest.raises(AlreadyReplaced):
-            other.result(30)
+            other.result(120)
     assert Replacement.objects.count() == 1
     assert (Batch.objects.get().quantity, Batch.objects.get().replaced) == (21, 1)
 
@@ -74,7 +74,7 @@ def test_two_cards_replaced_at_once_get_a_serial_each(stage) -> None:  # noqa: F
         replace(stage)
         other = stage.elsewhere(lambda: replacement.replace_card(card=second, actor=None, reason="lost"))
         wait_until_blocked(other)
-    assert other.result(30)[0].serial == 22
+    assert other.result(120)[0].serial == 22
     assert Batch.objects.get().quantity == 22
 
 
@@ -96,8 +96,8 @@ def test_giving_up_waits_for_the_chunk_under_way_and_no_other_follows(stage, mon
         giving_up = stage.elsewhere(lambda: changes.cancel_batch(batch=batch, actor=None))
         wait_until_blocked(giving_up)
         go.set()
-        giving_up.result(30)
-        working.result(30)
+        giving_up.result(120)
+        working.result(120)
     batch = Batch.objects.get(pk=batch.pk)
     assert (batch.status, batch.issued) == ("cancelled", 0)
     assert serials(batch) == list(range(1, batch.generated + 1))
@@ -113,7 +113,7 @@ def test_extending_waits_for_redemptions_and_takes_nothing_from_them(stage, monk
             )
         )
         wait_until_blocked(extending)
-    extending.result(30)
+    extending.result(120)
     assert_spent_once(stage)
     assert Batch.objects.get().last_day.date() == last_day
 
@@ -128,7 +128,7 @@ def test_without_the_lock_on_the_card_only_the_constraint_keeps_a_used_card_from
         replacing = stage.elsewhere(lambda: replace(stage))
         wait_until_blocked(replacing)
     with pytest.raises(IntegrityError, match="card_used_ties"):
-        replacing.result(30)
+        replacing.result(120)
     assert_spent_once(stage)
 
 
@@ -137,7 +137,7 @@ def test_a_list_waits_for_the_redemption_under_way_and_reports_the_card_as_used(
     with redemption_under_way(stage, monkeypatch):
         disabling = stage.elsewhere(lambda: lists.disable_cards(lines=lines, actor=None))
         wait_until_blocked(disabling)
-    assert [result.outcome for result in disabling.result(30)] == ["used", "disabled", "disabled"]
+    assert [result.outcome for result in disabling.result(120)] == ["used", "disabled", "disabled"]
     assert_spent_once(stage)
 
 

@@ -7,6 +7,7 @@ every k, exactly one of two endings: disabled and the redemption refused, or use
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
@@ -56,8 +57,8 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def ended_or_waits(future: Future[Any]) -> bool:
     """True when it ended; False when it stands before a lock."""
-    pause = threading.Event()
-    for _ in range(1000):
+    pause, deadline = threading.Event(), time.monotonic() + 120
+    while time.monotonic() < deadline:
         if future.done():
             return True
         with connection.cursor() as cursor:

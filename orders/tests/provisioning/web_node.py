@@ -123,7 +123,7 @@ class WebNode:
 
     @staticmethod
     def _wait_for(port: int) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
