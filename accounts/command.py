@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from typing import Any, ClassVar
 
+from django.core.checks import Tags, run_checks
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError
 from django.utils import timezone
 
 from .exceptions import AccountError
@@ -31,11 +33,13 @@ class Failed(Exception):
 class PortalCommand(BaseCommand):
     """A command that does one thing with `run` and shows what it returned: `lines` for people, `--json` for machines.
 
-    Exceptions named in `refusals` carry messages fit for people: they are printed and the exit code is 1.
+    Exceptions named in `refusals` carry messages fit for people: they are printed and the exit code is 1. Like web and
+    worker it does nothing on unfit settings or on keys that are not this database's: cards made so would be unknown.
     """
 
     refusals: ClassVar[tuple[type[Exception], ...]] = ()
     requires_system_checks: list[str] = []
+    needs_fit_settings = True
     run: Callable[..., Any]  # does the work with the parsed options; returns plain data that JSON can hold
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -54,11 +58,15 @@ class PortalCommand(BaseCommand):
         refusals: tuple[type[Exception], ...] = (AccountError, *self.refusals)
         problem = ""
         try:
+            if self.needs_fit_settings:
+                refuse_unfit_settings()
             result = self.run(**options)
         except Failed as failure:
             result, problem = failure.result, str(failure)
         except refusals as refusal:
             raise CommandError(str(refusal)) from None
+        except OperationalError as error:
+            raise CommandError(f"The database does not do its part: {error}") from error
         if as_json:
             self.stdout.write(json.dumps(result, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1))
         else:
@@ -66,6 +74,13 @@ class PortalCommand(BaseCommand):
                 self.stdout.write(line)
         if problem:
             raise CommandError(problem)
+
+
+def refuse_unfit_settings() -> None:
+    """CommandError with every error that the checks of settings and keys find."""
+    found = run_checks(tags=[Tags.security, Tags.database], databases=["default"])
+    if errors := [str(message.msg) for message in found if message.is_serious()]:
+        raise CommandError(" ".join(["Nothing was done.", *errors]))
 
 
 def shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from pickup_portal.invariants import INVARIANTS, anchored
 
 class Command(PortalCommand):
     help = "Check every invariant of the database, one line each. Fails on any breach. Changes nothing."
+    needs_fit_settings = False  # it is asked what is wrong
 
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

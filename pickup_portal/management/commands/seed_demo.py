@@ -23,6 +23,7 @@ class Command(PortalCommand):
         "stands or the portal holds data of its own. Prints the logins and three card codes to try and writes them "
         "to demo.json in the data directory, readable by its owner alone. Refused in production."
     )
+    needs_fit_settings = False  # it has its own refusals
 
     def run(self, **options: Any) -> dict[str, Any]:
         if settings.PRODUCTION:
