@@ -46,6 +46,7 @@ class Handout:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
+            yield b""  # the headers leave at once, so that the browser shows the download while the first sheet is set
             yield from self.chunks
         finally:
             self.snapshot.close()

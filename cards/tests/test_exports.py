@@ -229,6 +229,20 @@ def _inflated(stream: bytes) -> bytes:
 
 
 @pytest.mark.usefixtures("no_font")
+@pytest.mark.usefixtures("no_font")
+def test_the_answer_begins_before_the_first_sheet_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A browser shows a download once the headers are there; a sheet of 5,000 cards takes ten seconds and more."""
+    set_sheets: list[int] = []
+    blank = printing._blank
+    monkeypatch.setattr(printing, "_blank", lambda *given: set_sheets.append(1) or blank(*given))
+    batch, _codes = make_batch(name="Cloud server")
+    handout = exports.hand_out(batch=batch, actor=None, reason="tests", file_format=ExportFormat.PDF)
+    chunks = iter(handout)
+    assert (next(chunks), set_sheets) == (b"", [])
+    assert (next(chunks)[:5], set_sheets) == (b"%PDF-", [1])
+    handout.close()
+
+
 def test_too_many_cards_to_print_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(printing, "MOST_CARDS", 2)
     batch, _codes = make_batch(quantity=3, name="Cloud server")
