@@ -183,7 +183,7 @@ def test_what_is_refused_on_a_phone_stands_where_the_reader_looks(open_page: Cal
     page.locator("summary").last.click()
     page.fill("[name=hostname]", "web-1")
     page.click("text=确认开通")
-    page.wait_for_selector("#image_error >> text=余额不足，还差 360.00")
+    page.wait_for_selector("#image_error >> text=余额不足，还差 ¥360.00")
     top = "document.activeElement.id === 'image_error' && document.activeElement.getBoundingClientRect().top"
     assert 0 < page.evaluate(top) < PHONE["height"] - 100
     page.get_by_label("Debian 12").check()
