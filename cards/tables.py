@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 
 _FORMULA = re.compile(r"\s*[=+\-@|%＝＋－＠]|[\t\r\n]")
+# Where a program set to another country's separator, or deaf to our quotes, begins a cell of its own.
+_INNER = re.compile(r"((?:;|\S\s*[\t\r\n])\s*)(?=[=+\-@|%＝＋－＠])")
 
 
 def csv_line(cells: Iterable[object]) -> bytes:
@@ -18,5 +20,7 @@ def csv_line(cells: Iterable[object]) -> bytes:
 
 
 def safe_text(text: str) -> str:
-    """The text, led in by an apostrophe if it could be a formula. A code pasted with it is still found."""
+    """The text, led in by an apostrophe if it could be a formula, and so each part of it that could become a cell. A
+    code pasted with it is still found."""
+    text = _INNER.sub(r"\1'", text)
     return f"'{text}" if _FORMULA.match(text) else text

@@ -113,6 +113,22 @@ def test_no_cell_begins_like_a_formula(text: str) -> None:
     assert tables._quoted("A-1") == "A-1"
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a;=1;b", "a;'=1;b"),
+        (";-1", ";'-1"),
+        ("a\t =1", "a\t '=1"),
+        ("a\r\n@x;+1", "a\r\n'@x;'+1"),
+        ("a; b-c", "a; b-c"),
+    ],
+)
+def test_nor_does_what_another_separator_would_make_a_cell(text: str, kept: str) -> None:
+    """Spreadsheets of some countries part cells at semicolons, and see no quotes within a cell."""
+    (line,) = csv.reader(io.StringIO(csv_line([text]).decode(), newline=""))
+    assert line == [kept]
+
+
 def test_a_range_and_a_single_card(mixed: Any) -> None:
     batch, codes = mixed
     assert handed(batch, serials=(2, 4)).decode() == f"{codes[3]}\r\n"
