@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+import os
+import pwd
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from datetime import date, datetime
 from typing import Any, ClassVar
 
@@ -20,6 +23,10 @@ from django.utils import timezone
 from .exceptions import AccountError
 from .models import User
 from .search import user_named
+
+# "disable_card (root)": the command that runs in this process, and whose account of the machine runs it. Whoever has a
+# shell may name any colleague as --actor; what he does there is noted beside that name (cards.audit).
+under_way: ContextVar[str] = ContextVar("command_under_way", default="")
 
 
 class Failed(Exception):
@@ -57,6 +64,7 @@ class PortalCommand(BaseCommand):
     def handle(self, *args: Any, as_json: bool, **options: Any) -> None:
         refusals: tuple[type[Exception], ...] = (AccountError, *self.refusals)
         problem = ""
+        token = under_way.set(f"{type(self).__module__.rpartition('.')[2]} ({_account()})")
         try:
             if self.needs_fit_settings:
                 refuse_unfit_settings()
@@ -67,6 +75,8 @@ class PortalCommand(BaseCommand):
             raise CommandError(str(refusal)) from None
         except OperationalError as error:
             raise CommandError(f"The database does not do its part: {error}") from error
+        finally:
+            under_way.reset(token)
         if as_json:
             self.stdout.write(json.dumps(result, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1))
         else:
@@ -81,6 +91,14 @@ def refuse_unfit_settings() -> None:
     found = run_checks(tags=[Tags.security, Tags.database], databases=["default"])
     if errors := [str(message.msg) for message in found if message.is_serious()]:
         raise CommandError(" ".join(["Nothing was done.", *errors]))
+
+
+def _account() -> str:
+    """Of the process, whatever its environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may have a number alone
+        return str(os.getuid())
 
 
 def shown(value: Any) -> str:

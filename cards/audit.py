@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from django.db import connection
 from django.utils import timezone
 
+from accounts.command import under_way
 from accounts.models import User
 
 from . import vault
@@ -38,7 +39,9 @@ def record(
     address: str | None = None,
     **detail: Any,
 ) -> AuditEvent:
-    """Note who did what to which batch or card; `detail` must be JSON and never a code."""
+    """Note who did what to which batch or card; `detail` must be JSON and never a code. What a command does says so."""
+    if command := under_way.get():
+        detail["command"] = command
     event = AuditEvent(
         action=action, actor=actor, batch=batch, card=card, address=address or None, detail=detail, at=timezone.now()
     )

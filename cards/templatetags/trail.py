@@ -59,6 +59,7 @@ NAMES: dict[str, Any] = {
     "server_model": _("Server model"),
     "login": _("Login"),
     "account": _("Account"),
+    "command": _("By command on the server"),
     "roles": _("Roles"),
     "roles_before": _("Roles before"),
 }

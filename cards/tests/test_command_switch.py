@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+
 import pytest
 from django.core.management.base import CommandError
 from django.utils import timezone
@@ -9,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.tests.commands import run, run_json, type_in
 from accounts.tests.factories import UserFactory
-from cards import actions
+from cards import actions, audit
 from cards.choices import AuditAction, CardStatus
 from cards.codes import group
 from cards.models import AuditEvent
@@ -29,6 +32,17 @@ def test_a_batch_is_disabled_and_enabled_again(staff: User) -> None:
     event = AuditEvent.objects.get(action=AuditAction.DISABLE_BATCH)
     assert (event.actor, event.detail["reason"]) == (staff, "lost")
     assert run_json("enable_batch", batch.number, "--actor", staff.username)["status"] == "normal"
+
+
+def test_the_trail_says_that_it_was_a_command_and_whose(staff: User) -> None:
+    """Whoever has a shell can name any colleague."""
+    batch, _codes = make_batch()
+    run("disable_batch", batch.pk, "--actor", staff.username)
+    actions.enable_batch(batch=batch, actor=staff)
+    by_command, by_page = AuditEvent.objects.filter(batch=batch, actor=staff).order_by("pk")
+    assert by_command.detail["command"] == f"disable_batch ({pwd.getpwuid(os.getuid()).pw_name})"
+    assert "command" not in by_page.detail
+    assert audit.is_genuine(by_command)
 
 
 def test_disabling_twice_fails(staff: User) -> None:
