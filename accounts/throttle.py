@@ -27,6 +27,7 @@ from .exceptions import TooManyAttempts
 from .models import AttemptCounter, AttemptGate, User
 
 logger = logging.getLogger(__name__)
+KEPT = timedelta(days=7)  # longer than any window
 
 _TAKE = """
 INSERT INTO accounts_attemptcounter (key, window_start, count) VALUES (%s, %s, 1)
@@ -54,6 +55,11 @@ def give_back(key: str) -> None:
     """Take one attempt off `key`: it turned out to be right, which is nobody's guess."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE accounts_attemptcounter SET count = count - 1 WHERE key = %s AND count > 0", [key])
+
+
+def forget_old() -> int:
+    """Remove the counters whose windows are long over, lest every block that ever tried keep its row; how many."""
+    return AttemptCounter.objects.filter(window_start__lt=timezone.now() - KEPT).delete()[0]
 
 
 def address_block(address: str) -> str:

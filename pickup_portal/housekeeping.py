@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.db import connection
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
+
+from accounts import throttle
+
+
+def forget_expired() -> int:
+    """Delete all that is over; returns how many rows."""
+    return forget_expired_cache_rows() + forget_expired_sessions() + throttle.forget_old()
+
+
+def forget_expired_sessions() -> int:
+    """Delete sign-ins that are over, and what allauth noted of them; returns how many rows."""
+    now = timezone.now()
+    over, _models = Session.objects.filter(expire_date__lt=now).delete()
+    its_session = Session.objects.filter(session_key=OuterRef("session_key"))
+    notes = UserSession.objects.filter(~Exists(its_session), created_at__lt=now - timedelta(days=1))
+    return int(over + notes.delete()[0])
 
 
 def forget_expired_cache_rows() -> int:

@@ -25,7 +25,7 @@ def heartbeat() -> None:
 
 @shared_task
 def forget_expired() -> int:
-    return housekeeping.forget_expired_cache_rows()
+    return housekeeping.forget_expired()
 
 
 @worker_init.connect
