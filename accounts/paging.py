@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import DateTimeField, Model, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 M = TypeVar("M", bound=Model)
 SLACK = 10_000  # a row may have a smaller key than one that is a little older: it takes its key before it is committed
@@ -85,9 +86,12 @@ class KeysetPage(Generic[M]):
         if not self.column:
             return None, int(tail)
         try:
-            return queryset.model._meta.get_field(self.column).to_python(head), int(tail)  # type: ignore[union-attr]
-        except (ValidationError, FieldDoesNotExist):
+            value = queryset.model._meta.get_field(self.column).to_python(head)  # type: ignore[union-attr]
+            if isinstance(value, datetime):
+                timezone.make_naive(value, UTC)  # refuses one without a zone, or outside the calendar
+        except (ValidationError, FieldDoesNotExist, ValueError, OverflowError):
             return None
+        return value, int(tail)
 
 
 def within(queryset: QuerySet[M, Any], column: str, since: datetime | None, until: datetime | None) -> QuerySet[M, Any]:

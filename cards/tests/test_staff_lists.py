@@ -65,7 +65,7 @@ def test_pages_hold_with_the_sort_by_validity(client: Client, monkeypatch: pytes
         assert (seen, pages) == ([batch.pk for batch in wanted], 3), sort
         last = client.get(f"{URL}?sort={sort}", page.context["page"].previous_query | {"sort": sort})
         assert ids_of(last) == [batch.pk for batch in wanted[2:4]]
-    for nonsense in ("x~1", "~", "2026-01-01T00:00:00~x", "5"):
+    for nonsense in ("x~1", "~", "2026-01-01T00:00:00~x", "5", "2026-01-01~5", "0001-01-01T00:00:00+14:00~5"):
         assert len(ids_of(client.get(URL, {"sort": "expires", "after": nonsense}))) == 2
     assert ids_of(client.get(URL, {"sort": "reference_price"})) == [e.pk, d.pk]
 
@@ -92,6 +92,7 @@ def test_filters_by_validity_creator_and_day(client: Client) -> None:
         ({"since": today - timedelta(days=2)}, [c, b]),
         ({"until": today - timedelta(days=2)}, [b, a]),
         ({"since": "nonsense"}, [c, b, a]),
+        ({"since": "0001-01-01"}, [c, b, a]),
     ]:
         assert ids_of(client.get(URL, query)) == [batch.pk for batch in found], query
 
