@@ -73,8 +73,17 @@ class Found:
     facts: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
+def one_line(text: str) -> str:
+    """`text` without what no row can hold or what would begin a new line of a log, such as NUL, line ends, half of a
+    character, or a turn of the writing direction: a control plane's words may hold anything."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
 class ProvisionerError(Exception):
     """The text is kept with the order and read by staff: never a password, a token or a raw answer in it."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(one_line(text))
 
 
 class TransientError(ProvisionerError):

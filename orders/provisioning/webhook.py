@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -40,6 +41,7 @@ from .base import (
     Ready,
     ResourceState,
     TransientError,
+    one_line,
     scrub,
 )
 from .http import Answer, Http
@@ -217,8 +219,8 @@ def _facts(facts: object, *secrets: str) -> dict[str, Any]:
     for name in FACTS & facts.keys():
         value = facts[name]
         if isinstance(value, str) and value and not any(secret in value for secret in secrets):
-            kept[name] = value[:200]
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+            kept[name] = one_line(value[:200])
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             kept[name] = value
     return kept
 

@@ -18,8 +18,15 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from orders.provisioning import simulated_plane
-from orders.provisioning.base import OutcomeUnknown, PermanentError, Provisioner, ProvisionRequest, TransientError
-from orders.provisioning.webhook import FACTS, WebhookProvisioner, sign
+from orders.provisioning.base import (
+    NoCapacity,
+    OutcomeUnknown,
+    PermanentError,
+    Provisioner,
+    ProvisionRequest,
+    TransientError,
+)
+from orders.provisioning.webhook import FACTS, WebhookProvisioner, _facts, sign
 from pickup_portal.lifeline import tied_to_this_process
 
 from .conformance import NAME, ConformanceCases, FarSide, request_for, until_ready
@@ -164,6 +171,27 @@ def test_odd_answers(status: int, body: bytes, error: type[Exception]) -> None:
         with pytest.raises(error):
             provisioner.ensure(request_for("cloud_server"))
         server.shutdown()
+
+
+WILD = "no\x00room\n2026-11-29 CRITICAL all is lost\ud800\u202etxt"
+
+
+@pytest.mark.parametrize("error", [TransientError, PermanentError, OutcomeUnknown, NoCapacity])
+def test_whatever_a_receiver_says_is_one_line_that_can_be_kept(error: type[Exception]) -> None:
+    """NUL and half characters are refused by the database, after the attempt; a line end forges a line of the log."""
+    assert str(error(WILD)).endswith("no room 2026-11-29 CRITICAL all is lost txt")
+    assert str(error(WILD)).isprintable()
+
+
+def test_only_what_can_be_kept_is_a_fact() -> None:
+    facts = {
+        "hostname": WILD,
+        "memory_gb": float("nan"),
+        "cpu_cores": float("inf"),
+        "bandwidth_mbps": 5,
+        "image": ["x"],
+    }
+    assert _facts(facts) == {"hostname": "no room 2026-11-29 CRITICAL all is lost txt", "bandwidth_mbps": 5}
 
 
 def test_private_addresses_and_plain_http_need_permission() -> None:
