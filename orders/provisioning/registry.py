@@ -47,7 +47,10 @@ def get_provisioner(key: str) -> Provisioner:
         raise ImproperlyConfigured(
             f"PROVISIONERS[{key!r}]: {config['BACKEND']} is abstract, it lacks {', '.join(sorted(missing))}."
         )
-    provisioner = backend(key, options)
+    try:
+        provisioner = backend(key, options)
+    except (TypeError, ValueError, OSError) as error:  # no number, no file
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: OPTIONS cannot be read: {error}") from error
     if isinstance(provisioner, InventoryProvisioner):
         provisioner.inventory = import_string(INVENTORY)(key)
     return provisioner
