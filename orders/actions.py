@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from accounts.actions import record_entry
 from accounts.choices import LedgerKind
@@ -147,6 +148,7 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
     order.refresh_from_db()
 
 
+@sensitive_variables("access")
 def resolve_order(
     *,
     order: Order,
@@ -192,6 +194,7 @@ def _unknown_to_adapter(order: Order, external_id: str) -> bool:
     return found is None
 
 
+@sensitive_variables("access")
 def _enter(
     order: Order, fence: int, external_id: str, access: dict[str, str], by_hand: bool, actor: User | None, note: str
 ) -> None:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator
 from django.utils.translation import gettext_lazy as _
 
-from accounts.stepup import StepUpForm
+from accounts.stepup import StepUpForm, keep_out_of_reports
 from cards.actions import is_too_late, says_too_late
 from cards.choices import ProductType
 from cards.models import Line
@@ -140,10 +140,21 @@ class SettleForm(StepUpForm):
         max_length=200,
         help_text=_("For a product opened by hand."),
     )
+    access_address = forms.CharField(label=_("The member's login: IP address"), required=False, max_length=200)
+    access_username = forms.CharField(label=_("The member's login: user name"), required=False, max_length=100)
+    access_password = forms.CharField(
+        label=_("The member's login: password"),
+        required=False,
+        max_length=200,
+        strip=False,
+        help_text=_("Kept sealed; only the member is shown it."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
     reason = forms.CharField(label=_("Note"), max_length=200, help_text=_("Kept in the order's timeline."))
 
     def __init__(self, *args: Any, surcharge: Decimal, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        keep_out_of_reports(self.request, "access_password")
         how = self.fields["how"]
         assert isinstance(how, forms.ChoiceField)  # noqa: S101 - tells mypy what the class body says
         if not surcharge:
@@ -154,3 +165,8 @@ class SettleForm(StepUpForm):
         if data.get("how") == "opened" and not data.get("external_id", "").strip():
             self.add_error("external_id", _("Enter the ID of the product that was opened."))
         return data
+
+    def access(self) -> dict[str, str]:
+        """What the member logs in with, as `actions.resolve_order` takes it; what was left empty is left out."""
+        typed = {name: self.cleaned_data[f"access_{name}"] for name in ("address", "username", "password")}
+        return {name: value for name, value in typed.items() if value}

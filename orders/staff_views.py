@@ -11,6 +11,7 @@ from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.address import client_address
@@ -206,6 +207,7 @@ def settle(request: StaffRequest, number: str) -> HttpResponseBase:
         trail=_trail(number, page),
     )
 
+    @sensitive_variables("data")
     def act() -> str:
         data = form.cleaned_data
         actions.resolve_order(
@@ -213,6 +215,7 @@ def settle(request: StaffRequest, number: str) -> HttpResponseBase:
             actor=request.user,
             note=data["reason"],
             external_id=data["external_id"].strip() if data["how"] == "opened" else "",
+            access=form.access(),
             refund=data["how"] == "refund",
             address=client_address(request),
         )

@@ -17,6 +17,7 @@ from cards.choices import AuditAction
 from cards.models import AuditEvent
 from cards.tests.factories import make_batch
 from orders.choices import AttemptOutcome, OrderState, ServiceState
+from orders.fulfilment import access_of
 from orders.models import Order, ProvisioningAttempt, Service
 
 from .cast import alice, bob, client_of, place_order, put_into
@@ -137,10 +138,24 @@ def test_a_refund_is_offered_only_where_something_was_paid(client: Client, order
 def test_an_order_opened_by_hand(client: Client, order: Order) -> None:
     put_into(order, OrderState.FAILED)
     settle = reverse("staff-orders:settle", args=[order.number])
-    client.post(settle, {"how": "opened", "external_id": "vps-77", "reason": "by hand", "password": PASSWORD})
+    opened = {"how": "opened", "external_id": "vps-77", "reason": "by hand", "password": PASSWORD}
+    login = {"access_address": "203.0.113.9", "access_username": "root", "access_password": " typed by staff"}
+    client.post(settle, opened | login)
     order.refresh_from_db()
     assert (order.state, order.external_id) == (OrderState.ACTIVE, "vps-77")
-    assert Service.objects.get().by_hand
+    service = Service.objects.get()
+    assert service.by_hand
+    assert access_of(service) == {"address": "203.0.113.9", "username": "root", "password": " typed by staff"}
+
+
+def test_who_is_told_no_login_is_told_whom_to_ask(client: Client, order: Order) -> None:
+    put_into(order, OrderState.FAILED)
+    settle = reverse("staff-orders:settle", args=[order.number])
+    client.post(settle, {"how": "opened", "external_id": "vps-77", "reason": "by hand", "password": PASSWORD})
+    client.force_login(order.member)
+    page = client.post(reverse("orders:access", args=[order.number])).content.decode()
+    assert "Please ask them how to log in to it." in page
+    assert "Show access details" not in page
 
 
 def test_trouble_is_said_by_class_with_the_raw_text_behind(client: Client, order: Order) -> None:
