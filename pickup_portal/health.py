@@ -24,10 +24,10 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cards.choices import BatchStatus
-from cards.models import Batch
+from cards.models import AuditCheck, Batch
 from orders import dispatch
 from orders.choices import OrderState
-from orders.models import Order, Service
+from orders.models import Notice, Order, Service
 
 from .tasks import HEARTBEAT_KEY
 
@@ -125,8 +125,21 @@ class PortalCollector(Collector):
         drifting = Service.objects.drifting().count()
         yield GaugeMetricFamily("portal_services_drifting", "Services that their provider shows otherwise.", drifting)
 
-        generating = Batch.objects.filter(status=BatchStatus.GENERATING).count()
-        yield GaugeMetricFamily("portal_batches_generating", "Batches whose cards are still being made.", generating)
+        growing = Batch.objects.filter(status=BatchStatus.GENERATING)
+        yield GaugeMetricFamily(
+            "portal_batches_generating", "Batches whose cards are still being made.", growing.count()
+        )
+
+        stood = growing.aggregate(since=Min("progress_at"))["since"]
+        still = (now - stood).total_seconds() if stood else 0.0
+        yield GaugeMetricFamily("portal_batch_stalled_seconds", "How long a growing batch has not grown.", still)
+
+        owed = Notice.objects.filter(next_attempt_at__isnull=False).aggregate(since=Min("created_at"))["since"]
+        unsent = (now - owed).total_seconds() if owed else 0.0
+        yield GaugeMetricFamily("portal_mail_overdue_seconds", "How long the oldest unsent mail has waited.", unsent)
+
+        breaks = sum(len(check.breaks) for check in AuditCheck.objects.all())
+        yield GaugeMetricFamily("portal_audit_breaks", "Places where the audit chain is known to be broken.", breaks)
 
         age = time.time() - cache.get(HEARTBEAT_KEY, 0.0)
         yield GaugeMetricFamily("portal_worker_heartbeat_age_seconds", "Time since a worker last ran a task.", age)

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.tests.factories import UserFactory
+from accounts.wakeup import muted
+from cards.models import AuditCheck, Batch
+from cards.tests.factories import make_batch
+from orders.choices import NoticeKind
+from orders.models import Notice, Order
+from orders.redemption import redeem
 from pickup_portal.health import HEARTBEAT_LATE_SECONDS
 from pickup_portal.tasks import HEARTBEAT_KEY, heartbeat
 
@@ -86,3 +95,26 @@ def test_a_token_opens_metrics_from_anywhere_and_its_absence_closes_them_here(
         response = client.get("/metrics", REMOTE_ADDR="192.0.2.1", headers={"authorization": given})
         assert response.status_code == status, given
     assert client.get("/metrics", REMOTE_ADDR="127.0.0.1").status_code == 403
+
+
+def test_what_is_worth_an_alarm_shows_in_metrics(client: Client) -> None:
+    def shown() -> dict[str, float]:
+        lines = client.get("/metrics", REMOTE_ADDR="127.0.0.1").content.decode().splitlines()
+        return {name: float(value) for name, value in (line.split() for line in lines if not line.startswith("#"))}
+
+    alarms = ("order_overdue_seconds", "batch_stalled_seconds", "mail_overdue_seconds", "audit_breaks")
+    batch, (code,) = make_batch(quantity=1, product_type="virtual_host")
+    with muted():
+        order = redeem(code=code, member=UserFactory.create())
+    Notice.objects.all().delete()
+    assert [shown()[f"portal_{name}"] for name in alarms[1:]] == [0, 0, 0]
+
+    hour_ago = timezone.now() - timedelta(hours=1)
+    Order.objects.filter(pk=order.pk).update(next_attempt_at=hour_ago)
+    Batch.objects.filter(pk=batch.pk).update(status="generating", progress_at=hour_ago)
+    Notice.objects.create(order=order, kind=NoticeKind.OPENED, occasion="1", created_at=hour_ago)
+    AuditCheck.objects.create(pk=1, breaks=[{"position": 1, "event": 1, "what": "changed"}])
+    values = shown()
+    assert [round(values[f"portal_{name}"] / 3600) for name in alarms[:3]] == [1, 1, 1]
+    assert values["portal_audit_breaks"] == 1
+    assert values['portal_orders{state="pending"}'] == 1
