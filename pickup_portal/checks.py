@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection
@@ -222,6 +225,23 @@ def refuse_wrong_keys() -> None:
         raise ImproperlyConfigured("The portal refuses to start. " + " ".join(errors))
 
 
+@register(Tags.staticfiles, deploy=True)
+def check_static_files(**kwargs: Any) -> list[CheckMessage]:
+    """Production's pages find their style sheets and scripts under names that `collectstatic` gave them."""
+    if not settings.PRODUCTION:
+        return []
+    collected = getattr(staticfiles_storage, "hashed_files", {})
+    ours = {file.relative_to(root).as_posix() for root in map(Path, settings.STATICFILES_DIRS) for file in _files(root)}
+    if ours <= collected.keys():
+        return []
+    text = f"The static files of this version are not in {settings.STATIC_ROOT}: no page could be shown."
+    return [Error(text, hint="Run: manage.py collectstatic --noinput", id="portal.E030")]
+
+
+def _files(root: Path) -> Iterator[Path]:
+    return (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+
+
 @register()
 def check_print_font(**kwargs: Any) -> list[CheckMessage]:
     """Print sheets with Chinese need a font; without one they are refused, and everything else works."""
@@ -231,8 +251,9 @@ def check_print_font(**kwargs: Any) -> list[CheckMessage]:
     return [Warning("The font for Chinese print sheets (PDF) was not found.", hint=hint, id="portal.W010")]
 
 
-def refuse_unfit_settings() -> None:
-    """Raise ImproperlyConfigured with every error the checks above find."""
+def refuse_unfit_settings(*, pages: bool = False) -> None:
+    """Raise ImproperlyConfigured with every error the checks above find; `pages`: in a process that shows them."""
     found = [*check_keys(), *check_choices(), *check_sign_in(), *check_proxies(), *check_production()]
+    found += check_static_files() if pages else []
     if errors := [str(message.msg) for message in found if isinstance(message, Error)]:
         raise ImproperlyConfigured("The portal refuses to start. " + " ".join(errors))

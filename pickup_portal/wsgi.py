@@ -7,5 +7,5 @@ application = get_wsgi_application()
 
 from .checks import refuse_unfit_settings, refuse_wrong_keys  # noqa: E402  (reads the settings loaded above)
 
-refuse_unfit_settings()
+refuse_unfit_settings(pages=True)
 refuse_wrong_keys()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -158,26 +159,29 @@ def run_python(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str
 
 def test_check_deploy_is_clean_in_a_real_production_environment(tmp_path: Path) -> None:
     secret = {"secret": base64.b64encode(secrets.token_bytes(32)).decode()}
-    done = run_python(
-        "manage.py",
-        "check",
-        "--deploy",
-        "--fail-level=WARNING",
-        PORTAL_ENV="production",
-        PORTAL_DATA_DIR=str(tmp_path),
-        SECRET_KEY=secrets.token_urlsafe(50),
-        CARD_MASTER_KEYS=a_key(),
-        CARD_INDEX_KEY=a_key(),
-        ACCESS_KEYS=a_key(),
-        AUDIT_KEYS=a_key(),
-        ALLOWED_HOSTS="cards.example.com",
-        SITE_URL="https://cards.example.com",
-        EMAIL_URL="smtp://mail.example.com:25",
-        TRUSTED_PROXIES="1",
-        DATABASE_URL="postgres://portal:secret@127.0.0.1:1/portal",
-        CELERY_BROKER_URL="redis://127.0.0.1:1/0",
-        PROVISIONERS=json.dumps({"hk": {"BACKEND": WEBHOOK, "OPTIONS": {"url": "https://hk.example.com", **secret}}}),
-    )
+    sound = {
+        "PORTAL_ENV": "production",
+        "PORTAL_DATA_DIR": str(tmp_path),
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "CARD_MASTER_KEYS": a_key(),
+        "CARD_INDEX_KEY": a_key(),
+        "ACCESS_KEYS": a_key(),
+        "AUDIT_KEYS": a_key(),
+        "ALLOWED_HOSTS": "cards.example.com",
+        "SITE_URL": "https://cards.example.com",
+        "EMAIL_URL": "smtp://mail.example.com:25",
+        "TRUSTED_PROXIES": "1",
+        "DATABASE_URL": "postgres://portal:secret@127.0.0.1:1/portal",
+        "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+        "PROVISIONERS": json.dumps(
+            {"hk": {"BACKEND": WEBHOOK, "OPTIONS": {"url": "https://hk.example.com", **secret}}}
+        ),
+    }
+    check = ("manage.py", "check", "--deploy", "--fail-level=WARNING")
+    early = run_python(*check, **sound)
+    assert (early.returncode, re.findall(r"portal\.\w+", early.stderr)) == (1, ["portal.E030"])
+    assert run_python("manage.py", "collectstatic", "--noinput", **sound).returncode == 0
+    done = run_python(*check, **sound)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no issues" in done.stdout
 
