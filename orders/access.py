@@ -41,5 +41,8 @@ def shown_access(service: Service) -> dict[str, Any]:
 
 
 def labelled(access: dict[str, str]) -> list[tuple[str, str]]:
-    """[(label, value)] of what an adapter returned; a name we have no word for stands as the adapter gave it."""
-    return [(str(ACCESS_LABELS.get(name, name.replace("_", " "))), value) for name, value in access.items()]
+    """[(label, value)] of what an adapter returned, in the order of the labels; a name we have no word for stands last,
+    as the adapter gave it."""
+    known = [name for name in ACCESS_LABELS if name in access]
+    names = [*known, *(name for name in access if name not in ACCESS_LABELS)]
+    return [(str(ACCESS_LABELS.get(name, name.replace("_", " "))), access[name]) for name in names]

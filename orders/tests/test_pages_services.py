@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django.utils.translation import override
 
 from accounts.models import User
 from accounts.tests.factories import UserFactory
@@ -15,6 +16,7 @@ from cards.choices import ProductType
 from cards.models import AuditEvent
 from cards.tests.factories import make_batch
 from orders import domain_actions, domains, fulfilment, lifecycle
+from orders.access import labelled
 from orders.choices import OrderEventKind, OrderState, ServiceState
 from orders.exceptions import DomainTaken, NoSite
 from orders.models import DomainChange, Order, OrderEvent, Service
@@ -37,6 +39,12 @@ def client(alice: User) -> Client:
 def site(alice: User, plane: Simulator) -> Order:
     """alice's site, open at the simulator."""
     return open_sites(alice, 1)[0]
+
+
+def test_access_stands_in_one_order_whatever_the_adapters() -> None:
+    given = {"password": "x", "console": "y", "username": "root", "address": "192.0.2.7"}
+    with override("en"):
+        assert [label for label, _value in labelled(given)] == ["IP address", "User name", "Password", "console"]
 
 
 def open_sites(member: User, count: int) -> list[Order]:
