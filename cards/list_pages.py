@@ -132,6 +132,11 @@ def _lines(
         after, size = chunk[-1].pk, ROWS_AT_A_TIME
 
 
+def timed(label: object) -> str:
+    """The heading of a column of moments."""
+    return f"{label} ({timezone.get_default_timezone_name()})"
+
+
 def moment(value: datetime | None) -> str:
     """An instant as the files hold it, in the portal's time zone."""
     if value is None:

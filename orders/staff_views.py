@@ -19,7 +19,7 @@ from accounts.models import User
 from accounts.paging import KeysetPage
 from accounts.search import keys_of_members
 from cards import catalog
-from cards.list_pages import Sorting, csv_of, in_days, moment
+from cards.list_pages import Sorting, csv_of, in_days, moment, timed
 from cards.views.access import StaffRequest, last4_for, staff_view, without_codes
 
 from . import actions
@@ -65,7 +65,14 @@ def order_csv(request: StaffRequest) -> HttpResponseBase:
     """The list as it is filtered; of a card its last four characters, for whoever may see them."""
     columns = (
         *(_("Pickup order"), _("Member ID"), _("Business type"), _("Card name"), _("Line"), _("Pickup card")),
-        *(_("State"), _("Attempts"), _("Windows surcharge"), _("Picked up at"), _("Opened at")),
+        *(
+            _("State"),
+            _("Attempts"),
+            _("Windows surcharge"),
+            _("Currency"),
+            timed(_("Picked up at")),
+            timed(_("Opened at")),
+        ),
     )
     orders = _filtered(OrderFilterForm(request.GET).chosen()).select_related("line")
     return csv_of(
@@ -78,7 +85,7 @@ def _cells(reader: User, order: Order) -> list[object]:
     return [
         *(order.number, order.member.member_id, order.get_product_type_display(), order.product_name),
         *(order.line.name, last4_for(reader, card), order.get_state_display(), order.attempts),
-        *(order.surcharge, moment(order.created_at), moment(order.opened_at)),
+        *(order.surcharge, order.currency, moment(order.created_at), moment(order.opened_at)),
     ]
 
 

@@ -20,6 +20,7 @@ from ..choices import PrintLayout, ProductType
 from ..codes import group
 from ..exceptions import NoPrintFont
 from ..models import Batch
+from ..templatetags.cards import period
 from ..vault import BatchVault
 from .fonts import print_font
 from .snapshot import Snapshot
@@ -82,8 +83,7 @@ class Words:
         site = settings.SITE_URL.partition("://")[2] + REDEEM_PATH
         return cls(
             name=batch.name,
-            product=_("%(product)s · %(months)s months")
-            % {"product": ProductType(batch.product_type).member_label, "months": batch.term_months},
+            product=f"{ProductType(batch.product_type).member_label} · {period(batch.term_months)}",
             valid=_("Valid until %(day)s") % {"day": f"{batch.last_day:%Y-%m-%d}"},
             serial=_("No. %(serial)s"),
             hint=_("Pick up: scan, or type the code at %(site)s") % {"site": site},

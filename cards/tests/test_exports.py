@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 import pyzipper
+from django.utils import translation
 
 from accounts.tests.factories import UserFactory
 from cards import actions, exports
@@ -197,6 +198,13 @@ def test_a_print_sheet_has_as_many_pages_as_the_layout_needs(layout: PrintLayout
     assert data.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type /Page\b", data)) == pages
     assert note() | {"reason": ""} == {"reason": "", "format": "pdf", "cards": 11, "layout": layout.value}
+
+
+@pytest.mark.parametrize(("language", "says"), [("en", "Cloud server · 1 year"), ("zh-hans", "云服务器 · 1年")])
+def test_a_printed_card_says_its_term_as_the_pages_do(language: str, says: str) -> None:
+    batch, _codes = make_batch(quantity=1, term_months=12)
+    with translation.override(language):
+        assert printing.Words.of(batch).product == says
 
 
 def test_chinese_is_set_in_an_embedded_subset() -> None:

@@ -112,6 +112,7 @@ def test_csv_holds_what_is_filtered_and_is_audited(client: Client) -> None:
     rows = read(client.post(f"{URL}csv/?type=cloud_server&before=1"))
     assert (len(rows), rows[1][3], rows[1][4], rows[1][8]) == (2, "'@SUM(A1)", "'=1+1", "2")
     assert rows[0][:4] == ["ID", "Batch", "Business type", "Card name"]
+    assert rows[0][-1] == "Created (Asia/Shanghai)"  # the file leaves the page, where the reader's zone stands below
     event = AuditEvent.objects.get(action=AuditAction.EXPORT_LIST)
     assert event.detail == {"list": "batches", "filter": "type=cloud_server"}
     assert client.get(f"{URL}csv/").status_code == 405
@@ -120,6 +121,7 @@ def test_csv_holds_what_is_filtered_and_is_audited(client: Client) -> None:
     rows = read(client.post(f"{USAGE}csv/"))
     assert rows[1][3:6] == [member.member_id, "Virtual host", "plain"]
     assert rows[1][-1] == "R1"
+    assert rows[0][6:] == ["Picked up at (Asia/Shanghai)", "Returned (Asia/Shanghai)", "Pickup order"]
     assert client_of(staff_with("view_batch")).post(f"{USAGE}csv/").status_code == 403
 
 

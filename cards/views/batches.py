@@ -22,7 +22,7 @@ from ..audit import last_download
 from ..choices import BatchShown, BatchStatus, CardStatus
 from ..forms import BatchFilter, CardFilter, id_in
 from ..generation import pace_of
-from ..list_pages import Sorting, csv_of, in_days, moment
+from ..list_pages import Sorting, csv_of, in_days, moment, timed
 from ..models import Batch, BatchQuerySet, Card
 from ..statistics import left_of
 from .access import StaffRequest, staff_view, without_codes
@@ -64,7 +64,7 @@ def batch_csv(request: StaffRequest) -> HttpResponseBase:
     batches = _filtered(BatchFilter(request.GET).chosen()).select_related("line", "created_by").defer("wrapped_key")
     columns = (
         *(_("ID"), _("Batch"), _("Business type"), _("Card name"), _("Line"), _("Reference price"), _("Currency")),
-        *(_("Used"), _("Total"), _("Valid until"), _("Status"), _("Created by"), _("Created")),
+        *(_("Used"), _("Total"), _("Valid until"), _("Status"), _("Created by"), timed(_("Created"))),
     )
     return csv_of(request, batches, name="batches", columns=columns, cells=_cells, actor=request.user)
 

@@ -17,7 +17,7 @@ from accounts.paging import KeysetPage
 from accounts.search import keys_of_members
 
 from ..forms import UsageFilter, id_in
-from ..list_pages import Sorting, csv_of, in_days, moment
+from ..list_pages import Sorting, csv_of, in_days, moment, timed
 from ..models import CardUse
 from .access import StaffRequest, last4_for, staff_view, without_codes
 
@@ -50,8 +50,8 @@ def usage_log(request: StaffRequest) -> HttpResponseBase:
 def usage_csv(request: StaffRequest) -> HttpResponseBase:
     """The log as it is filtered; of a card its last four characters, for whoever may see them."""
     columns = (
-        *(_("ID"), _("Batch"), _("Card"), _("Member ID"), _("Type"), _("Card name"), _("Picked up at")),
-        *(_("Returned"), _("Pickup order")),
+        *(_("ID"), _("Batch"), _("Card"), _("Member ID"), _("Type"), _("Card name")),
+        *(timed(_("Picked up at")), timed(_("Returned")), _("Pickup order")),
     )
     uses = _filtered(UsageFilter(request.GET).chosen())
     cells = partial(_cells, request.user)

@@ -60,6 +60,15 @@ def queries_of(client: Client, url: str) -> int:
     return len(queries)
 
 
+def test_the_file_of_orders_names_its_currency_and_its_zone(client: Client, failed: Order) -> None:
+    Order.objects.update(created_at="2026-11-23T16:30:05Z")
+    headings, row = client.post("/staff/orders/csv/").getvalue().decode("utf-8-sig").splitlines()
+    told = dict(zip(headings.split(","), row.split(","), strict=True))
+    assert told["Currency"] == failed.currency
+    assert told["Picked up at (Asia/Shanghai)"] == "2026-11-24 00:30:05"
+    assert told["Opened at (Asia/Shanghai)"] == ""
+
+
 @pytest.mark.parametrize("path", ["", "{}/", "{}/cancel/"])
 def test_who_may_see_them(alice: User, failed: Order, path: str) -> None:
     url = "/staff/orders/" + path.format(failed.number)

@@ -62,6 +62,14 @@ def test_when_speaks_in_the_readers_zone_and_gives_the_full_instant_on_hover() -
     assert 'title="2026-11-23 17:30:05 CET UTC+01:00"' in shown
 
 
+@pytest.mark.parametrize("name", ["home", "staff:batch-list"])
+def test_every_page_says_in_which_zone_its_times_are(client, sam, name) -> None:
+    sam.time_zone = "Asia/Tokyo"
+    sam.save(update_fields=["time_zone"])
+    client.force_login(sam)
+    assert "Times are shown in Asia/Tokyo (UTC+09:00)." in client.get(reverse(name)).text
+
+
 def test_day_is_the_portals_day_wherever_the_reader_is() -> None:
     with timezone.override("America/New_York"):
         assert ">2026-11-24<" in portal.day(AN_INSTANT)
