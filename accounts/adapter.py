@@ -27,7 +27,7 @@ from .exceptions import InvitationNotValid, MemberIdUnfit, TooManyAttempts
 from .mailboxes import address_is_taken, free_address, unconfirmed_address
 from .membership import accept_invitation, is_invited, keep_external_id, member_of_company
 from .models import MEMBER_ID_LENGTH, User
-from .stepup import SIGN_IN_AGAIN, is_password_of, ways_of
+from .stepup import SIGN_IN_AGAIN, give_try_back, is_password_of, take_try, ways_of
 from .throttle import address_block, take_place
 
 INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
@@ -87,8 +87,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     @sensitive_variables("password")
     def reauthenticate(self, user: User, password: str) -> bool:
-        """As in allauth, by the user's own password alone; who is right stays signed in (`is_password_of`)."""
-        return settings.LOCAL_PASSWORDS and is_password_of(context.request, user, password)
+        """As in allauth, by the user's own password alone; who is right stays signed in (`is_password_of`). It counts
+        as a proof for five minutes, so its tries count with those of every step-up."""
+        if not settings.LOCAL_PASSWORDS:
+            return False
+        try:
+            take_try(user)
+        except TooManyAttempts as error:
+            raise ValidationError(str(error)) from None
+        right = is_password_of(context.request, user, password)
+        if right:
+            give_try_back(user)
+        return right
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """As in allauth. Who has nothing to show but his sign-in needs a fresh one, where allauth would ask nothing:

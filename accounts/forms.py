@@ -8,9 +8,11 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
+from .exceptions import TooManyAttempts
 from .mailboxes import free_spare_address, may_reset_password, take_possession
 from .middleware import all_zones
 from .models import User
+from .stepup import give_try_back, take_try
 
 
 class LoginForm(allauth_forms.LoginForm):  # type: ignore[misc]
@@ -52,6 +54,19 @@ class ResetPasswordKeyForm(allauth_forms.ResetPasswordKeyForm):  # type: ignore[
     def save(self) -> None:
         super().save()
         take_possession(user=self.user)
+
+
+class ChangePasswordForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc]
+    """allauth's form; tries at the old password count with those of every step-up."""
+
+    def clean_oldpassword(self) -> str:
+        try:
+            take_try(self.user)
+        except TooManyAttempts as error:
+            raise forms.ValidationError(str(error)) from None
+        password: str = super().clean_oldpassword()
+        give_try_back(self.user)
+        return password
 
 
 class ProfileForm(forms.ModelForm[User]):

@@ -144,9 +144,9 @@ class StepUpForm(forms.Form):
         if not (password or code):
             self.add_error(None, _("Prove first that it is you."))
             return
-        key, asked = f"stepup:{user.pk}", "second_factor" if code else "password"
+        asked = "second_factor" if code else "password"
         try:
-            take_place(key, limit=TRIES, window=settings.THROTTLE_WINDOW)
+            take_try(user)
         except TooManyAttempts as error:
             self.add_error(asked, str(error))
             return
@@ -157,7 +157,17 @@ class StepUpForm(forms.Form):
         if wrong:
             self.add_error(asked, wrong)
         else:
-            give_back(key)
+            give_try_back(user)
+
+
+def take_try(user: User) -> None:
+    """Count one proof before it is looked at, here and on allauth's page for it. Raises TooManyAttempts."""
+    take_place(f"stepup:{user.pk}", limit=TRIES, window=settings.THROTTLE_WINDOW)
+
+
+def give_try_back(user: User) -> None:
+    """The proof was right."""
+    give_back(f"stepup:{user.pk}")
 
 
 @sensitive_variables("password")

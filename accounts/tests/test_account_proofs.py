@@ -13,11 +13,13 @@ from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_tot
 from django.core.cache import cache
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import AttemptCounter, User
+from accounts.stepup import TRIES
 
 from .factories import PASSWORD, UserFactory
 
 pytestmark = pytest.mark.django_db
+ENGLISH = {"accept-language": "en"}
 RECOVERY_CODES = "/accounts/2fa/recovery-codes/"
 GUARDED = ["/accounts/2fa/webauthn/add/", "/accounts/2fa/totp/activate/"]
 
@@ -156,3 +158,25 @@ def test_a_passkeys_form_speaks_chinese(client: Client) -> None:
     assert "密钥名称" in page
     assert "仅凭此密钥登录，无需密码" in page
     assert ">Name" not in page
+
+
+@pytest.mark.parametrize("page", ["/accounts/reauthenticate/", "/accounts/password/change/"])
+def test_whoever_finds_a_session_open_guesses_nowhere_more_often_than_at_a_step_up(
+    client: Client, member: User, page: str
+) -> None:
+    """What is right on either page is worth as much as a step-up, and more."""
+
+    def send(password: str) -> Any:
+        new = {"password1": "another-long-one-7", "password2": "another-long-one-7"}
+        return client.post(page, {"password": password, "oldpassword": password, **new}, headers=ENGLISH)
+
+    for number in range(TRIES):
+        cache.clear()  # allauth's own limit, by the minute
+        assert send(f"wrong {number}").status_code == 200
+    cache.clear()
+    assert "Too many attempts. Please wait" in send(PASSWORD).content.decode()
+    member.refresh_from_db()
+    assert member.check_password(PASSWORD)
+    AttemptCounter.objects.all().delete()  # the window is over
+    assert send(PASSWORD).status_code == 302
+    assert AttemptCounter.objects.get(key=f"stepup:{member.pk}").count == 0
