@@ -1,4 +1,4 @@
-"""Every write to a balance."""
+"""Every write to a balance, and to what an account says of its person: preferences, and whether he may come in."""
 
 from __future__ import annotations
 

@@ -384,7 +384,8 @@ def return_card(
 
 
 def require_whole(batch: Batch) -> None:
-    """Raises NotWhole until the batch was whole once; cards added since are handed out when they are whole."""
+    """Raises NotWhole until the batch was whole once, WasCancelled if it never will be. Cards added since are handed
+    out when they are whole."""
     if batch.status == BatchStatus.CANCELLED:
         raise WasCancelled
     if not batch.issued:

@@ -53,7 +53,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.annotate(used_cards=Coalesce(models.Subquery(slots.values("n")), 0))
 
     def shown_as(self, shown: str) -> Self:
-        """The batches that show this status now. Needs `with_used` for the last two."""
+        """The batches that show this status now. Needs `with_used` for the last three."""
         ready = Q(issued__gt=0)
         enabled, live = Q(disabled_at__isnull=True), Q(expires_at__gt=timezone.now())
         full = Q(used_cards__gte=F("quantity") - F("replaced"))

@@ -29,7 +29,7 @@ BATCHES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Opening:
-    """How the last orders went. Times in seconds, None when none of them was opened."""
+    """How the last orders went; the times are None when none of them was opened."""
 
     looked_at: int
     opened: int

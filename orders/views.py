@@ -1,4 +1,4 @@
-"""The member centre: redeem a card, the cards used, the orders that came of them."""
+"""The member centre: the cards used, and the orders that came of them."""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ def hand_out(
 
     TXT and PDF hold the unused cards only, CSV and XLSX every card, all but the unused ones by their last four,
     if the actor may see them.
-    `serials` narrows it to a range, both ends included. Raises NotWhole, NothingToHandOut, TooManyToPrint, NoPrintFont,
-    and vault.KeyUnavailable when the batch's master key is not configured.
+    `serials` narrows it to a range, both ends included. Raises NotWhole, WasCancelled, NothingToHandOut,
+    TooManyToPrint, NoPrintFont, and vault.KeyUnavailable when the batch's master key is not configured.
     """
     require_whole(batch)
     vault = BatchVault.of(batch)
