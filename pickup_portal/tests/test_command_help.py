@@ -70,7 +70,7 @@ def test_every_command_but_serve_speaks_json(name: str, app: str) -> None:
     command = load_command_class(app, name)
     options = command.create_parser("manage.py", name)._option_string_actions
     assert "--json" in options
-    assert isinstance(command, PortalCommand) or name == "check_provisioners"
+    assert isinstance(command, PortalCommand)
 
 
 def test_every_command_of_ours_is_listed_in_the_readme() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-from argparse import ArgumentParser
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError, CommandParser
 
+from accounts.command import Failed, PortalCommand
 from orders.provisioning.base import ProvisionerError
 from orders.provisioning.registry import get_provisioner, provisioner_keys
 from orders.reconcile import orphans_of
@@ -25,39 +25,35 @@ def check_one(key: str, *, orphans: bool) -> dict[str, Any]:
             result["orphans"] = [str(orphan) for orphan in orphans_of(provisioner)]
     except (ProvisionerError, ImproperlyConfigured) as trouble:
         result["error"] = str(trouble)
+    except Exception as bug:  # an adapter's, whose text may hold anything
+        result["error"] = type(bug).__name__
     trouble_free = not result["error"] and not result.get("orphans")
     return result | {"ok": trouble_free, "seconds": round(time.monotonic() - started, 3)}
 
 
-class Command(BaseCommand):
+class Command(PortalCommand):
     help = (
         "Connect to each control plane of PROVISIONERS, or only to the named ones, and say what answered. "
         "Creates and removes nothing. Exit code 1 if any of them is in trouble or, with --orphans, has some."
     )
-    requires_system_checks: list[str] = []
+    needs_fit_settings = False
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("keys", nargs="*", metavar="KEY", help="keys of PROVISIONERS (default: all)")
         parser.add_argument(
             "--orphans", action="store_true", help="also list the keys of what exists there but no order wants"
         )
-        parser.add_argument("--json", action="store_true", help="print JSON for machines")
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        results = [check_one(key, orphans=options["orphans"]) for key in options["keys"] or provisioner_keys()]
-        if options["json"]:
-            self.stdout.write(json.dumps(results, ensure_ascii=False))
-        else:
-            for result in results:
-                self._print(result)
-        failed = [result["provisioner"] for result in results if not result["ok"]]
-        if failed or not results:
-            raise CommandError(f"In trouble: {', '.join(failed)}" if failed else "PROVISIONERS is empty.")
+    def run(self, *, keys: list[str], orphans: bool, **options: Any) -> list[dict[str, Any]]:
+        results = [check_one(key, orphans=orphans) for key in keys or provisioner_keys()]
+        if not results:
+            raise CommandError("PROVISIONERS is empty.")
+        if troubled := [result["provisioner"] for result in results if not result["ok"]]:
+            raise Failed(f"In trouble: {', '.join(troubled)}", results)
+        return results
 
-    def _print(self, result: dict[str, Any]) -> None:
-        mark = self.style.SUCCESS("ok") if result["ok"] else self.style.ERROR("trouble")
-        self.stdout.write(f"{result['provisioner']}: {mark} ({result['seconds']} s)")
-        for line in result["report"] + [result["error"]] * bool(result["error"]):
-            self.stdout.write(f"  {line}")
-        for orphan in result.get("orphans", []):
-            self.stdout.write(f"  orphan: {orphan}")
+    def lines(self, result: list[dict[str, Any]]) -> Iterable[str]:
+        for one in result:
+            yield f"{one['provisioner']}: {'ok' if one['ok'] else 'trouble'} ({one['seconds']} s)"
+            yield from (f"  {line}" for line in (*one["report"], one["error"]) if line)
+            yield from (f"  orphan: {orphan}" for orphan in one.get("orphans", []))

@@ -55,6 +55,4 @@ class Command(OrderCommand):
         return [order_facts(order) for order in orders[:limit]]
 
     def lines(self, result: list[dict[str, Any]]) -> Iterable[str]:
-        yield from table(
-            result, ["number", "state", "member", "product_type", "name", "os", "created_at", "last_error"]
-        )
+        yield from table(result, COLUMNS)

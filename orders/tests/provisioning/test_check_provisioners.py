@@ -59,6 +59,16 @@ def test_trouble_of_one_is_told_with_the_others() -> None:
     assert results[0]["error"] == "The simulator is busy."
 
 
+def test_a_bug_of_one_is_its_trouble_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Simulator, "resources", lambda *args, **how: {}["hunter2"])
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="In trouble: good, also-good"):
+        call_command("check_provisioners", stdout=out)
+    assert "good: trouble" in out.getvalue()
+    assert "KeyError" in out.getvalue()
+    assert "hunter2" not in out.getvalue()
+
+
 def test_wrong_settings_are_trouble_too(settings: Any) -> None:
     settings.PROVISIONERS["gone"] = {"BACKEND": "orders.provisioning.nowhere.Nothing"}
     with pytest.raises(CommandError, match="gone"):
