@@ -145,6 +145,24 @@ def code_from_stdin() -> str:
     return text.strip()
 
 
+def not_negative(text: str) -> int:
+    """An argparse type: a whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def at_most(characters: int) -> Callable[[str], str]:
+    """An argparse type: a text that its column can hold."""
+
+    def checked(text: str) -> str:
+        if len(text) > characters:
+            raise argparse.ArgumentTypeError(f"it has {len(text)} characters; {characters} at most")
+        return text
+
+    return checked
+
+
 def iso_date(text: str) -> date:
     """An argparse type: a date such as 2027-12-31."""
     try:

@@ -62,6 +62,9 @@ def add_months(day: date, months: int) -> date:
     raise AssertionError("every month has 28 days")
 
 
+LONGEST_NAME = 100
+
+
 def is_too_late(last_day: date) -> bool:
     """Whether a card or a service must not last until that day. Asked first: the calendar ends with the year 9999."""
     return last_day > add_months(today(), 12 * LONGEST_YEARS)
@@ -204,6 +207,8 @@ def _checked_terms(
     errors: dict[str, list[str]] = {}
     if not name.strip():
         errors["name"] = [_("Please give the cards a name.")]
+    elif len(name.strip()) > LONGEST_NAME or len(name.strip().splitlines()) > 1:
+        errors["name"] = [_("A card name is one line of at most %(most)d characters.") % {"most": LONGEST_NAME}]
     if not 1 <= term_months <= 120:
         errors["term_months"] = [_("The term is between 1 and 120 months.")]
     if not 1 <= quantity <= settings.BATCH_MAX_QUANTITY:

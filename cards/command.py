@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 
-from accounts.command import PortalCommand, code_from_stdin, iso_date, staff_named
+from accounts.command import PortalCommand, at_most, code_from_stdin, iso_date, staff_named
 from accounts.models import User
 
 from .actions import Validity
@@ -189,7 +189,7 @@ def terms_arguments(parser: CommandParser) -> None:
     parser.add_argument("--windows", choices=WindowsPolicy.values, default=WindowsPolicy.NOT_OFFERED.value)
     parser.add_argument("--price", metavar="AMOUNT", help="Reference price; computed from the line if left out.")
     parser.add_argument("--actor", help="Login of the member of staff it is made for.")
-    parser.add_argument("--note", default="")
+    parser.add_argument("--note", default="", type=at_most(500))
     parser.add_argument("--token", type=uuid.UUID, help="UUID that makes the call repeatable.")
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
 
-from accounts.command import PortalCommand, staff_named
+from accounts.command import PortalCommand, at_most, staff_named
 from accounts.wakeup import muted
 
 from . import lease, lifecycle
@@ -41,7 +41,9 @@ class ServiceCommand(OrderCommand):
     def arguments(self, parser: CommandParser) -> None:
         parser.add_argument("number", help="The number of the service's order.")
         parser.add_argument("--actor", required=True, help="Login of the member of staff who wants it.")
-        parser.add_argument("--reason", default="", help="Why; kept in the order's timeline and the audit trail.")
+        parser.add_argument(
+            "--reason", default="", type=at_most(300), help="Why; kept in the order's timeline and the audit trail."
+        )
         parser.add_argument("--wait", action="store_true", help="Make the first attempt in this process.")
 
     def run(self, *, number: str, actor: str, reason: str, wait: bool, **options: Any) -> dict[str, Any]:

@@ -146,6 +146,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.bind((host, port))
         listener.listen(2048)
+    except OverflowError:
+        listener.close()
+        raise CannotServe(f"There is no port {port}. Choose one from 0 to 65535 with --port.") from None
     except OSError as error:
         listener.close()
         raise CannotServe(

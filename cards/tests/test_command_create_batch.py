@@ -68,6 +68,9 @@ def test_the_same_token_makes_one_batch(line: Line) -> None:
         (["--valid-until", "2021-06-30"], "validity"),
         (["--valid-until", "30.06.2045"], "not a date"),
         ([], "--valid-until"),
+        (["--valid-months", 12, "--name", "x" * 101], "one line of at most 100"),
+        (["--valid-months", 12, "--name", "two\nlines"], "one line of at most 100"),
+        (["--valid-months", 12, "--note", "x" * 501], "it has 501 characters; 500 at most"),
         *((["--valid-months", 12, "--price", price], "with two decimals at most") for price in ("1.005", "nan", "-1")),
     ],
 )

@@ -57,6 +57,12 @@ def test_orders_are_listed_newest_first_and_filtered(arguments: list[object], ex
     assert listed == [orders[index].number for index in expected]
 
 
+@pytest.mark.parametrize("command", ["list_orders", "list_services", "sweep"])
+def test_a_limit_below_zero_is_refused(command: str) -> None:
+    with pytest.raises(CommandError, match="'-1' is not a whole number from 0"):
+        run(command, "--limit", "-1")
+
+
 def test_overdue_lists_what_is_in_flight_past_its_deadline() -> None:
     orders = three_orders()
     Order.objects.update(deadline=timezone.now() - timedelta(minutes=1))
@@ -70,6 +76,11 @@ def test_a_failed_order_is_restarted(staff: User, plane: Simulator) -> None:  # 
     assert facts["state"] == "active"
     event = failed.events.get(kind=OrderEventKind.RETRIED)
     assert (event.actor, event.note) == (staff, "capacity added")
+
+
+def test_a_note_that_its_row_cannot_hold_is_refused(staff: User) -> None:
+    with pytest.raises(CommandError, match="it has 301 characters; 300 at most"):
+        run("retry_order", three_orders()[0].number, "--actor", staff.username, "--note", "x" * 301)
 
 
 def test_an_active_order_is_not_restarted(staff: User, plane: Simulator) -> None:  # noqa: F811

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from pickup_portal import embedded
+from pickup_portal import embedded, supervisor
 
 pytestmark = [
     pytest.mark.xdist_group("serve"),
@@ -176,6 +176,11 @@ def test_a_taken_port_says_so_and_leaves_nothing(serve: Serve) -> None:
     assert f"Cannot listen on 127.0.0.1 port {serve.port}: Address already in use" in serve.said()
     assert "Traceback" not in serve.said()
     assert serve.processes() == {}
+
+
+def test_a_port_that_cannot_be_is_told() -> None:
+    with pytest.raises(supervisor.CannotServe, match="There is no port 99999"):
+        supervisor.bind("127.0.0.1", 99999)
 
 
 def test_the_broker_socket_of_a_deep_directory_stays_short(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from accounts.command import PortalCommand, staff_named
+from accounts.command import PortalCommand, at_most, staff_named
 from orders.member_actions import invite_member
 
 
@@ -17,7 +17,7 @@ class Command(PortalCommand):
     )
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--note", default="", help="For whom it is; shown to staff.")
+        parser.add_argument("--note", default="", type=at_most(200), help="For whom it is; shown to staff.")
         parser.add_argument("--actor", metavar="STAFF", help="Login of the member of staff who invites.")
 
     def run(self, *, note: str, actor: str | None, **options: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from accounts.command import table
+from accounts.command import not_negative, table
 from accounts.search import user_named
 from cards.command import batch_numbered
 from orders.choices import IN_FLIGHT, STUCK, OrderState
@@ -31,7 +31,7 @@ class Command(OrderCommand):
         parser.add_argument("--member", help="Login, e-mail address or member ID.")
         parser.add_argument("--batch", help="ID or number of the batch.")
         parser.add_argument("--overdue", action="store_true", help="Only those in flight past their deadline.")
-        parser.add_argument("--limit", type=int, default=50)
+        parser.add_argument("--limit", type=not_negative, default=50)
 
     def run(
         self,

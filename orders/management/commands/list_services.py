@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from accounts.command import table
+from accounts.command import not_negative, table
 from orders.choices import ServiceState
 from orders.command import OrderCommand, service_facts
 from orders.models import Service
@@ -26,7 +26,7 @@ class Command(OrderCommand):
         parser.add_argument(
             "--ending", type=int, metavar="DAYS", help="Only those running that end within so many days."
         )
-        parser.add_argument("--limit", type=int, default=50)
+        parser.add_argument("--limit", type=not_negative, default=50)
 
     def run(self, *, drift: bool, stuck: bool, ending: int | None, limit: int, **options: Any) -> list[dict[str, Any]]:
         services = Service.objects.select_related("order", "member")

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from accounts.command import not_negative
 from cards import chain, generation
 from cards.choices import BatchStatus
 from cards.models import Batch
@@ -26,7 +27,7 @@ class Command(OrderCommand):
     )
 
     def arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--limit", type=int, default=1000, help="Most of each kind in one round.")
+        parser.add_argument("--limit", type=not_negative, default=1000, help="Most of each kind in one round.")
         parser.add_argument("--drain", action="store_true")
         parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS")
 
