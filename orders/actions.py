@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,8 @@ from .models import Order, OrderEvent, Service
 from .provisioning.base import ProvisionerError, Ready
 from .provisioning.registry import get_provisioner
 from .tasks import change_service, provision
+
+logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
@@ -129,6 +132,9 @@ def cancel_order(*, order: Order, actor: User | None, note: str = "", address: s
         clean_up.remove_resource(order)
     except (ProvisionerError, ImproperlyConfigured) as error:
         raise ResourceRemains from error
+    except Exception as error:  # an adapter's bug, whose text may hold anything
+        logger.error("order %s: %s from the adapter", order.number, type(error).__name__)
+        raise ResourceRemains from None
     with transaction.atomic():
         card = order.card
         won = Order.objects.filter(pk=order.pk, fence=fence, state__in=STUCK, card__isnull=False).update(
@@ -188,6 +194,9 @@ def _unknown_to_adapter(order: Order, external_id: str) -> bool:
     try:
         found = get_provisioner(order.provider).find(order.key)
     except (ProvisionerError, ImproperlyConfigured):
+        return True
+    except Exception as error:  # an adapter's bug, whose text may hold anything
+        logger.error("order %s: %s from the adapter", order.number, type(error).__name__)
         return True
     if found and found.external_id != external_id:
         raise ExistsThere

@@ -29,7 +29,7 @@ from orders.actions import (
     terminate_service,
 )
 from orders.choices import OrderState, ServiceState
-from orders.exceptions import ExistsThere, ResourceTaken, WrongState
+from orders.exceptions import ExistsThere, ResourceRemains, ResourceTaken, WrongState
 from orders.models import Order, Service
 from orders.provisioning.base import Found, OutcomeUnknown, ProvisionRequest, Ready
 from orders.provisioning.simulator import Simulator, SimulatorProvisioner
@@ -134,7 +134,24 @@ def test_the_looks_grow_rarer_and_end(order: Order, staff: User, forgetful: Forg
     assert pauses == [1, 10, 20, None]
 
 
-@pytest.mark.parametrize("trouble", [OutcomeUnknown("no answer"), KeyError("hunter2")], ids=["away", "bug"])
+TROUBLES = pytest.mark.parametrize("trouble", [OutcomeUnknown("no answer"), KeyError("hunter2")], ids=["away", "bug"])
+
+
+@TROUBLES
+def test_nothing_is_cancelled_where_the_provider_cannot_be_asked(
+    order: Order, staff: User, forgetful: Forgetful, trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    forgetful.away = trouble
+    with pytest.raises(ResourceRemains):
+        cancel_order(order=order, actor=staff)
+    order.refresh_from_db()
+    assert (order.state, order.card_id is None) == (OrderState.NEEDS_ATTENTION, False)
+    resolve_order(order=order, actor=staff, note="", external_id="vm-77")
+    assert Service.objects.get().by_hand is True
+    assert "hunter2" not in caplog.text
+
+
+@TROUBLES
 def test_a_provider_that_is_away_is_asked_again(
     order: Order, staff: User, forgetful: Forgetful, trouble: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
