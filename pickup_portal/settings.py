@@ -355,7 +355,7 @@ PLAIN_REFUSALS_AT_ONCE = env.int("PLAIN_REFUSALS_AT_ONCE", 2)
 THROTTLE_CROWDED = env.int("THROTTLE_CROWDED", 2)
 THROTTLE_WAIT = timedelta(seconds=env.int("THROTTLE_WAIT_SECONDS", 60))
 THROTTLE_LONGEST_WAIT = timedelta(hours=env.int("THROTTLE_LONGEST_WAIT_HOURS", 24))
-THROTTLE_FORGET = timedelta(hours=48)  # longer than the longest wait, or waiting would wipe the slate
+THROTTLE_FORGET = max(timedelta(hours=48), 2 * THROTTLE_LONGEST_WAIT)  # or waiting would wipe the slate
 
 # --- Language and time ------------------------------------------------------------------------------------------
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", "en")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,6 +17,7 @@ from pytest_django import Settings
 from accounts.exceptions import TooManyAttempts
 from accounts.models import AttemptCounter, AttemptGate, User
 from accounts.throttle import address_block, count_attempt, count_wrong, forget_attempt, give_back, take_place
+from pickup_portal import settings as portal_settings
 
 from .factories import UserFactory
 
@@ -257,3 +259,9 @@ def test_many_accounts_of_one_block_get_two_tries_each_once_it_is_full(settings:
     assert looked_up == [10] * 5 + [2] * 7
     AttemptCounter.objects.update(window_start=timezone.now() - settings.THROTTLE_WINDOW)
     assert wrong_ones(UserFactory.create(), 10) == 10
+
+
+def test_the_longest_wait_never_wipes_the_slate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THROTTLE_LONGEST_WAIT_HOURS", "72")
+    chosen = runpy.run_path(portal_settings.__file__, run_name="pickup_portal.again")
+    assert chosen["THROTTLE_FORGET"] == timedelta(hours=144)
