@@ -81,7 +81,7 @@ class ProfileForm(forms.ModelForm[User]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        as_browser = ("", _("As my browser says"))
+        as_browser = ("", _("Same as my browser"))
         languages, time_zones = self.fields["language"], self.fields["time_zone"]
         assert isinstance(languages, forms.ChoiceField)  # noqa: S101  (for the type checker)
         assert isinstance(time_zones, forms.ChoiceField)  # noqa: S101

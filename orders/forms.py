@@ -75,7 +75,7 @@ class ConfirmForm(forms.Form):
         label=_("Domain"),
         required=False,
         max_length=253,
-        help_text=_("Your site gets an address of ours at once. You can name your own domain now, or later."),
+        help_text=_("Your site gets a default address at once. You can name your own domain now, or later."),
         widget=forms.TextInput(attrs=AS_TYPED | {"placeholder": "www.example.com", "inputmode": "url"}),
     )
     ssh_key = forms.CharField(
@@ -158,7 +158,7 @@ class DomainForm(forms.Form):
         label=_("Domain"),
         required=False,
         max_length=253,
-        help_text=_("Leave it empty to go back to the address of ours."),
+        help_text=_("Leave it empty to use the default address again."),
         widget=forms.TextInput(attrs=AS_TYPED | {"placeholder": "www.example.com", "inputmode": "url"}),
     )
 

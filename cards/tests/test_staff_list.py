@@ -43,7 +43,7 @@ def test_columns_are_the_seeds(client: Client) -> None:
         "Card name",
         "Reference price",
         "Quantity (used / total)",
-        "Valid until",
+        "Validity",
         "Status",
         "Operations",
     ]
