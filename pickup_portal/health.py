@@ -89,6 +89,8 @@ def _ask_worker() -> str:
     if seen is None:
         return "not seen"
     age = time.time() - seen
+    if age < -HEARTBEAT_LATE_SECONDS:  # it could fall silent for as long, unnoticed
+        return f"its clock is {-age:.0f} s ahead of this machine's"
     return "ok" if age <= HEARTBEAT_LATE_SECONDS else f"silent for {age:.0f} s"
 
 

@@ -62,6 +62,14 @@ def test_not_ready_when_the_worker_fell_silent(client: Client) -> None:
     assert (response.status_code, response.json()["worker"]) == (503, "silent for 50 s")
 
 
+def test_a_sign_of_life_from_the_future_is_none(client: Client) -> None:
+    """A clock was set back, or the machines' clocks differ: a worker that died would have been well for an hour."""
+    cache.set(HEARTBEAT_KEY, time.time() + 3600)
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["worker"].endswith("s ahead of this machine's")
+
+
 def test_a_broker_that_is_away_is_named_quickly_and_without_its_password(client: Client, settings: Settings) -> None:
     heartbeat()
     settings.CELERY_BROKER_URL = "redis://:hush@127.0.0.1:1/0"
