@@ -61,6 +61,11 @@ class PortalCommand(BaseCommand):
         for key, value in result.items():
             yield f"{key:<18}{shown(value)}"
 
+    def tell(self, text: str) -> None:
+        """How far a long command is: on a terminal, in a line of standard error that the next one is written over."""
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
     def handle(self, *args: Any, as_json: bool, **options: Any) -> None:
         refusals: tuple[type[Exception], ...] = (AccountError, *self.refusals)
         problem = ""
@@ -77,6 +82,7 @@ class PortalCommand(BaseCommand):
             raise CommandError(f"The database does not do its part: {error}") from error
         finally:
             under_way.reset(token)
+            self.tell("")
         if as_json:
             self.stdout.write(json.dumps(result, cls=DjangoJSONEncoder, ensure_ascii=False, indent=1))
         else:

@@ -14,6 +14,7 @@ import io
 import math
 import struct
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -80,8 +81,9 @@ class Maker:
         self._ahead = (first, count), self._thread.submit(make_chunk, batch, first, count, packed=packed)
 
 
-def fill(batch_id: int, *, until: float | None = None) -> bool:
-    """Add cards until the batch is whole (True) or the monotonic clock passes `until` (False)."""
+def fill(batch_id: int, *, until: float | None = None, tell: Callable[[int], None] | None = None) -> bool:
+    """Add cards until the batch is whole (True) or the monotonic clock passes `until` (False); `tell` hears after each
+    chunk how many are still missing."""
     with Maker() as maker:
         while True:
             left = fill_chunk(batch_id, maker)
@@ -89,6 +91,8 @@ def fill(batch_id: int, *, until: float | None = None) -> bool:
                 if maker.has_made:
                     _tell_planner(batch_id)
                 return True
+            if tell and left is not None:
+                tell(left)
             if left is None or (until is not None and time.monotonic() >= until):
                 return False
 
@@ -100,9 +104,9 @@ def _tell_planner(batch_id: int) -> None:
             cursor.execute(f"ANALYZE {Card._meta.db_table}")
 
 
-def run_to_end(batch_id: int) -> None:
+def run_to_end(batch_id: int, tell: Callable[[int], None] | None = None) -> None:
     """Generate a whole batch in this process, as commands do."""
-    while not fill(batch_id):
+    while not fill(batch_id, tell=tell):
         time.sleep(0.2)  # another worker holds the row; it is doing this very work
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import uuid
 from datetime import date
 
@@ -8,6 +9,7 @@ from django.core.management.base import CommandError
 
 from accounts.tests.commands import run, run_json
 from accounts.tests.factories import UserFactory
+from cards import generation
 from cards.models import AuditEvent, Batch, Card, Line
 from cards.tests.factories import LineFactory
 
@@ -33,6 +35,18 @@ def test_wait_generates_the_cards_here(line: Line) -> None:
     facts = run_json("create_batch", *create("--valid-months", 12, "--wait"))
     assert (facts["status"], facts["generated"]) == ("normal", 3)
     assert Card.objects.filter(batch=facts["id"]).count() == 3
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_sees_how_far_it_is(line: Line, terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CHUNK_POSTGRES", "CHUNK_SQLITE"):
+        monkeypatch.setattr(generation, name, 2)
+    errors = io.StringIO()
+    monkeypatch.setattr(errors, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stderr", errors)
+    run("create_batch", *create("--valid-months", 12, "--quantity", 5, "--wait"))
+    told = [line.strip("\r") for line in errors.getvalue().split("\x1b[K")]
+    assert told == (["", "3 cards to make", "1 cards to make", ""] if terminal else [""])
 
 
 def test_every_option_reaches_the_batch(line: Line) -> None:

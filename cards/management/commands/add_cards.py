@@ -29,4 +29,4 @@ class Command(BatchAct):
             return
         with muted():
             changes.add_cards(batch=batch, count=options["count"], actor=actor, reason=reason)
-        generation.run_to_end(batch.pk)
+        generation.run_to_end(batch.pk, lambda left: self.tell(f"{left:,} cards to make"))

@@ -28,7 +28,7 @@ class Command(CardCommand):
         with muted() if wait else nullcontext():
             batch = actions.create_batch(quantity=quantity, **chosen_terms(options))
         if wait:
-            generation.run_to_end(batch.pk)
+            generation.run_to_end(batch.pk, lambda left: self.tell(f"{left:,} cards to make"))
         return batch_facts(batch_numbered(str(batch.pk)))
 
     def lines(self, result: dict[str, Any]) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Command(CardCommand):
         )
         facts = {"batch": found.pk, "number": found.number, "format": options["file_format"], "codes": handout.codes}
         if output is not None:
-            return facts | {"file": str(output), "bytes": write_new(output, handout)}
+            return facts | {"file": str(output), "bytes": write_new(output, handout, self.tell)}
         size = 0
         for block in handout:
             self.stdout.write(block.decode(), ending="")
@@ -93,7 +93,7 @@ def password_in(path: Path) -> str:
     return password
 
 
-def write_new(path: Path, blocks: Iterable[bytes]) -> int:
+def write_new(path: Path, blocks: Iterable[bytes], tell: Callable[[str], None]) -> int:
     """Write a file that must not exist yet, readable by its owner alone; a file that fails half way is removed."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -101,7 +101,11 @@ def write_new(path: Path, blocks: Iterable[bytes]) -> int:
         raise CommandError(f"{path}: {error.strerror}.") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            return sum(file.write(block) for block in blocks)
+            size = 0
+            for block in blocks:
+                size += file.write(block)
+                tell(f"{size:,} bytes written")
+            return size
     except BaseException:
         path.unlink(missing_ok=True)
         raise

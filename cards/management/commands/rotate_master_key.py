@@ -27,6 +27,7 @@ class Command(CardCommand):
         for batch in [] if dry_run else older.order_by("pk").iterator(chunk_size=500):
             try:
                 rewrapped += actions.rewrap_batch(batch=batch)
+                self.tell(f"{rewrapped:,} batches rewrapped")
             except vault.KeyUnavailable as error:
                 unreadable.append((batch.pk, error.key_id))
         if unreadable:

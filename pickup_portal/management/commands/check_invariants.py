@@ -30,6 +30,7 @@ class Command(PortalCommand):
         for invariant in [*INVARIANTS, *([anchored(anchor)] if anchor else [])]:
             if only and invariant.name not in only:
                 continue
+            self.tell(invariant.promise)
             count, examples = invariant.check()
             results.append(
                 {"name": invariant.name, "promise": invariant.promise, "breaches": count, "examples": examples}
