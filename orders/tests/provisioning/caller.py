@@ -1,7 +1,9 @@
-"""A process of its own that calls `ensure` once when told to: `python -m orders.tests.provisioning.caller`.
+"""Processes that each call `ensure` once when told to: `python -m orders.tests.provisioning.caller HOW_MANY`.
 
-stdin: one line of JSON (the provisioner's configuration and the request), then "go". stdout: "ready", then the
-resource's ID, or the kind of error that the portal would act upon.
+stdin: one line of JSON (the provisioner's configuration and the request); its end says go. stdout, from each process:
+"ready", then the resource's ID, or the kind of error that the portal would act upon.
+
+They are forks of one that has loaded the portal, which is what would take them long.
 """
 
 from __future__ import annotations
@@ -9,30 +11,51 @@ from __future__ import annotations
 import json
 import os
 import sys
+from typing import Any
 from uuid import UUID
 
+from pickup_portal.lifeline import tied_to_this_process
 
-def main() -> None:
+
+def main() -> int:
     job = json.loads(sys.stdin.readline())
     os.environ["PROVISIONERS"] = json.dumps({job["provisioner"]: job["config"]})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pickup_portal.settings")
     import django
 
     django.setup()
+    from orders.provisioning.registry import get_provisioner
+
+    get_provisioner(job["provisioner"])  # its modules are loaded now
+    tie, children = tied_to_this_process(), []
+    for _ in range(int(sys.argv[1])):
+        if (child := os.fork()) == 0:
+            tie()
+            call(job)
+            return 0
+        children.append(child)
+    return max(os.waitpid(child, 0)[1] for child in children) and 1
+
+
+def call(job: dict[str, Any]) -> None:
     from orders.provisioning.base import OutcomeUnknown, ProvisionRequest, TransientError
     from orders.provisioning.registry import get_provisioner
 
     provisioner = get_provisioner(job["provisioner"])
     request = ProvisionRequest(**job["request"] | {"key": UUID(job["request"]["key"])})
-    print("ready", flush=True)
-    sys.stdin.readline()
+    say("ready")
+    sys.stdin.read()
     try:
-        print(provisioner.ensure(request).external_id, flush=True)
+        say(provisioner.ensure(request).external_id)
     except TransientError:
-        print("TransientError", flush=True)
+        say("TransientError")
     except OutcomeUnknown:
-        print("OutcomeUnknown", flush=True)
+        say("OutcomeUnknown")
+
+
+def say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())  # at once, for the others write there too
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -150,43 +150,37 @@ def until_ready(provisioner: Provisioner, request: ProvisionRequest, *, within: 
         time.sleep(min(outcome.check_after.total_seconds(), 1) if outcome else 0.5)
 
 
-class Caller:
-    """Another worker process, standing before its call to `ensure`."""
+class Callers:
+    """Other worker processes, standing before their call to `ensure`."""
 
-    def __init__(self, config: dict[str, Any], request: ProvisionRequest) -> None:
+    def __init__(self, config: dict[str, Any], request: ProvisionRequest, *, number: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "orders.tests.provisioning.caller"],
+            [sys.executable, "-m", "orders.tests.provisioning.caller", str(number)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=tied_to_this_process(),
         )
         job = {"provisioner": NAME, "config": config, "request": asdict(request) | {"key": str(request.key)}}
-        self._say(json.dumps(job))
-
-    def _say(self, line: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def _hear(self) -> str:
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def wait_until_ready(self) -> None:
-        assert self._hear() == "ready"
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        assert [self.process.stdout.readline() for _ in range(number)] == ["ready\n"] * number
 
     def go(self) -> None:
-        self._say("go")
+        assert self.process.stdin is not None
+        self.process.stdin.close()
 
-    def answer(self) -> str:
-        answer = self._hear()
-        self.process.communicate(timeout=120)
-        return answer
+    def answers(self) -> list[str]:
+        """When all of them have ended."""
+        assert self.process.stdout is not None
+        with self.process:
+            return self.process.stdout.read().splitlines()
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        self.process.kill()  # and its forks are tied to it
+        self.answers()
 
 
 class ConformanceCases:
@@ -262,12 +256,11 @@ class ConformanceCases:
     def test_processes_at_once_make_one(
         self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest
     ) -> None:
-        callers = [Caller(far_side.config, request_) for _ in range(self.callers)]
-        for caller in callers:
-            caller.wait_until_ready()
-        for caller in callers:
-            caller.go()
-        answers = {caller.answer() for caller in callers} - {"TransientError", "OutcomeUnknown"}
+        callers = Callers(far_side.config, request_, number=self.callers)
+        callers.go()
+        told = callers.answers()
+        assert (len(told), callers.process.returncode) == (self.callers, 0)
+        answers = set(told) - {"TransientError", "OutcomeUnknown"}
         assert far_side.count(request_.key) == 1
         assert answers <= {until_ready(provisioner, request_).external_id}
         assert far_side.total() == 1
@@ -290,8 +283,7 @@ class ConformanceCases:
         self, provisioner: Provisioner, far_side: FarSide, request_: ProvisionRequest, meets: Callable[..., None]
     ) -> None:
         meets("late", seconds=30)
-        caller = Caller(far_side.config, request_)
-        caller.wait_until_ready()
+        caller = Callers(far_side.config, request_, number=1)
         caller.go()
         deadline = time.monotonic() + 120
         while not far_side.count(request_.key):

@@ -18,7 +18,7 @@ from orders.provisioning.base import InProgress, NoCapacity, OutcomeUnknown, Pro
 from orders.provisioning.simulated_plane import SimulatedPlane
 from orders.provisioning.simulator import Simulator, SimulatorProvisioner
 
-from .conformance import NAME, SPECS, Caller, ConformanceCases, FarSide, request_for, until_ready
+from .conformance import NAME, SPECS, Callers, ConformanceCases, FarSide, request_for, until_ready
 
 BACKEND = "orders.provisioning.simulator.SimulatorProvisioner"
 
@@ -104,12 +104,9 @@ class TestWithoutKeys:
     def test_processes_at_once_double(self, tmp_path: Path) -> None:
         far_side = SimulatorFarSide(tmp_path, honour_key=False, delay=0)
         request = request_for("cloud_server")
-        callers = [Caller(far_side.config, request) for _ in range(3)]
-        for caller in callers:
-            caller.wait_until_ready()
-        for caller in callers:
-            caller.go()
-        assert len({caller.answer() for caller in callers}) == 3
+        callers = Callers(far_side.config, request, number=3)
+        callers.go()
+        assert len(set(callers.answers())) == 3
         assert far_side.count(request.key) == 3
 
 
