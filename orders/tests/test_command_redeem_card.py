@@ -67,7 +67,7 @@ def test_a_refusal_uses_nothing_and_never_repeats_the_code(monkeypatch: pytest.M
     batch, codes = make_batch(line=line, windows_policy=WindowsPolicy.MEMBER_PAYS)
     member = UserFactory.create(balance="359.99")
     type_in(monkeypatch, codes[0])
-    with pytest.raises(CommandError, match=r"balance is 0\.01 short") as failure:
+    with pytest.raises(CommandError, match=r"balance is ¥0\.01 short") as failure:
         run("redeem_card", "--member", member.username, "--os", "Windows Server 2022")
     assert codes[0] not in str(failure.value)
     assert batch.cards.get(serial=1).status == CardStatus.UNUSED
