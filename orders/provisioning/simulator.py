@@ -31,6 +31,7 @@ from .base import (
     ResourceState,
     TransientError,
 )
+from .cloud_init import login
 from .simulated_plane import Fault, Full, Resource, SimulatedPlane, Unreachable
 
 P = ParamSpec("P")
@@ -200,12 +201,8 @@ class SimulatorProvisioner(Provisioner):
                 "password": request.password,
                 "control_panel": f"https://panel.{settings.HOSTING_DOMAIN}/",
             }
-        access = {
-            "address": resource.addresses[0],
-            "port": "3389" if resource.username == "Administrator" else "22",
-            "username": resource.username,
-            "password": request.password,
-        }
+        windows = request.os_family == OSFamily.WINDOWS
+        access = login(resource.addresses[0], password=request.password, windows=windows)
         if len(resource.addresses) > 1:
             access["more_addresses"] = ", ".join(resource.addresses[1:])
         return access
