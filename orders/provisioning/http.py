@@ -8,7 +8,7 @@ import socket
 import ssl
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -105,21 +105,7 @@ class Http:
 
     @staticmethod
     def _read(response: httpx.Response, deadline: float) -> bytes:
-        coding = response.headers.get("Content-Encoding", "identity").lower()
-        if coding not in ("identity", "gzip"):
-            raise OutcomeUnknown("The answer is compressed in a way that was not asked for.")
-        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16) if coding == "gzip" else None
-        body = b""
-        for chunk in response.iter_raw():
-            try:
-                body += unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(body)) if unpack else chunk
-            except zlib.error:
-                raise OutcomeUnknown("The answer cannot be unpacked.") from None
-            if len(body) > LARGEST_ANSWER:
-                raise OutcomeUnknown("The answer is too large.")
-            if time.monotonic() > deadline:
-                raise OutcomeUnknown("The answer took too long.")
-        return body
+        return unpacked(response.iter_raw(), response.headers.get("Content-Encoding", ""), deadline)
 
     def _address(self, target: httpx.URL) -> str:
         """The address to connect to: resolved once, so that what was checked is what is used."""
@@ -132,6 +118,24 @@ class Http:
         if not self.allow_private and not all(map(is_public, addresses)):
             raise PermanentError(f"{target.host} is a private address; set allow_private if that is meant.")
         return addresses[0]
+
+
+def unpacked(chunks: Iterable[bytes], coding: str, deadline: float, *, limit: int = LARGEST_ANSWER) -> bytes:
+    """What comes, gzip taken off once. `deadline`: by the monotonic clock. Raises OutcomeUnknown."""
+    if coding.lower() not in ("", "identity", "gzip"):
+        raise OutcomeUnknown("The answer is compressed in a way that was not asked for.")
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 16) if coding.lower() == "gzip" else None
+    body = b""
+    for chunk in chunks:
+        try:
+            body += unpack.decompress(chunk, limit + 1 - len(body)) if unpack else chunk
+        except zlib.error:
+            raise OutcomeUnknown("The answer cannot be unpacked.") from None
+        if len(body) > limit:
+            raise OutcomeUnknown("The answer is too large.")
+        if time.monotonic() > deadline:
+            raise OutcomeUnknown("The answer took too long.")
+    return body
 
 
 def is_public(text: str) -> bool:

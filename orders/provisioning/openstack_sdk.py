@@ -6,7 +6,9 @@ classes retry what this portal has to look up first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 
@@ -15,13 +17,36 @@ import requests
 import urllib3
 from django.core.exceptions import ImproperlyConfigured
 from keystoneauth1 import exceptions as keystone
+from keystoneauth1.session import TCPKeepAliveAdapter
 from openstack import exceptions as sdk
 
 from .base import OutcomeUnknown, PermanentError, TransientError
-from .http import Answer
+from .http import Answer, unpacked
 
 OPTIONS = frozenset({"auth_type", "auth", "region", "endpoint", "ca_file", "timeout"})
+LARGEST_ANSWER = 20_000_000  # a page of a thousand servers in full
 MOST_PAGES = 500  # Nova and Ironic give up to 1000 entries a page, Glance 25
+
+
+class Bounded(TCPKeepAliveAdapter):
+    """Reads whole answers within the limits of `http.unpacked`, of sign-in and discovery too: requests has none."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        super().__init__()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        request.headers["Accept-Encoding"] = "identity"
+        response: requests.Response = super().send(request, *args, **options | {"stream": True})
+        deadline = time.monotonic() + self.timeout
+        coding, chunks = response.headers.get("Content-Encoding", ""), response.raw.stream(65_536, decode_content=False)
+        try:
+            with closing(response):
+                response._content = unpacked(chunks, coding, deadline, limit=LARGEST_ANSWER)
+                response._content_consumed = True
+        except (OutcomeUnknown, urllib3.exceptions.HTTPError, OSError) as error:
+            raise requests.exceptions.ConnectionError(error, request=request) from None
+        return response
 
 
 class OpenStackApi:
@@ -122,6 +147,8 @@ class OpenStackApi:
             )
             session = cloud.config.get_session()
             session.session.trust_env = False
+            for scheme in ("http://", "https://"):
+                session.session.mount(scheme, Bounded(self.timeout))
             session.get_auth_headers()
             return getattr(cloud, service)
         except keystone.Unauthorized:

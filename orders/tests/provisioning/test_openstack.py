@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
+import tracemalloc
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import requests
 
 from orders.checks import check_provisioners
 from orders.provisioning.base import InProgress, NoCapacity, OutcomeUnknown, PermanentError, TransientError
@@ -19,7 +25,7 @@ pytest.importorskip("openstack")
 
 from orders.provisioning.ironic import IronicProvisioner
 from orders.provisioning.openstack import NovaProvisioner
-from orders.provisioning.openstack_sdk import OpenStackApi
+from orders.provisioning.openstack_sdk import Bounded, OpenStackApi
 from orders.provisioning.openstack_shapes import Shapes, addresses_of, facts_of, unlike
 
 BACKEND = "orders.provisioning.openstack.NovaProvisioner"
@@ -304,3 +310,68 @@ def test_addresses(cards: dict[str, list[tuple[str, int, str]]], addresses: list
         for name, each in cards.items()
     }
     assert addresses_of({"addresses": shown}) == addresses
+
+
+# --- answers that mean harm -------------------------------------------------------------------------------------------
+ANSWERS = {  # path: (Content-Encoding, content)
+    "/plain": ("", b'{"ready": true}'),
+    "/packed": ("gzip", gzip.compress(b'{"ready": true}')),
+    "/bomb": ("gzip", gzip.compress(bytes(60_000_000), 1)),
+    "/twice": ("gzip, gzip", gzip.compress(gzip.compress(bytes(4_000_000)))),
+    "/broken": ("gzip", b"{}"),
+}
+
+
+@pytest.fixture
+def cloud() -> Iterator[str]:
+    class Cloud(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            coding, content = ANSWERS[self.path]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            if coding:
+                self.send_header("Content-Encoding", coding)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Cloud) as server:
+        Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def bounded(timeout: float = 5) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("http://", Bounded(timeout))
+    return session
+
+
+def test_an_answer_is_read_whole(cloud: str) -> None:
+    for path in ("/plain", "/packed"):
+        assert bounded().get(cloud + path).json() == {"ready": True}
+
+
+@pytest.mark.parametrize("path", ["/bomb", "/twice", "/broken"])
+def test_an_answer_beyond_the_limits_is_a_broken_connection(cloud: str, path: str) -> None:
+    """keystoneauth's word for it is ConnectFailure, and ours that the outcome is unknown."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(requests.exceptions.ConnectionError):
+            bounded().get(cloud + path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+    api = OpenStackApi(NAME, {"auth": {"auth_url": cloud + path}, "timeout": 5}, service="compute", microversion="2.52")
+    with pytest.raises(TransientError, match="signing in failed"):
+        api.call("GET", "/servers")
+
+
+def test_without_the_limits_it_would_be_unpacked(cloud: str) -> None:
+    """The negative control."""
+    session = requests.Session()
+    session.trust_env = False
+    assert len(session.get(cloud + "/bomb").content) == 60_000_000
