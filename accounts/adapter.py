@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from datetime import timedelta
+from smtplib import SMTPException
 from typing import Any, NoReturn
 
 import requests
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
@@ -30,6 +33,7 @@ from .models import MEMBER_ID_LENGTH, User
 from .stepup import SIGN_IN_AGAIN, give_try_back, is_password_of, take_try, ways_of
 from .throttle import address_block, take_place
 
+logger = logging.getLogger(__name__)
 INVITATION = "invitation"  # where the session keeps an invitation's secret until the account is made
 
 
@@ -84,6 +88,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Under the portal's name; allauth knows the host's only."""
         context = context | {"title": _title(), "support": settings.SUPPORT_CONTACT}
         return super().render_mail(template_prefix, email, context, headers)
+
+    def send_notification_mail(
+        self, template_prefix: str, user: User, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """To the address that he confirmed, or to nobody. What was changed stays so when the mail cannot be sent."""
+        which = {"email": email} if email else {"primary": True}  # a change of the address goes to the one before
+        confirmed = EmailAddress.objects.filter(user=user, verified=True, **which)
+        for address in confirmed.values_list("email", flat=True):
+            try:
+                super().send_notification_mail(template_prefix, user, context, address)
+            except (SMTPException, OSError) as error:
+                logger.warning("the mail about a changed account could not be sent: %s", type(error).__name__)
 
     @sensitive_variables("password")
     def reauthenticate(self, user: User, password: str) -> bool:

@@ -296,6 +296,7 @@ ACCOUNT_FORMS = {
 }
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # whoever changes how one signs in does not do so unseen
 ACCOUNT_EMAIL_VERIFICATION = env.str("ACCOUNT_EMAIL_VERIFICATION", "optional")
 ACCOUNT_REAUTHENTICATION_REQUIRED = True  # for another e-mail address: with it the password can be reset
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from smtplib import SMTPServerDisconnected
 from typing import Any
 
 import pytest
@@ -138,3 +139,52 @@ def test_a_block_of_addresses_makes_so_many_accounts_a_day(settings: Any) -> Non
     AttemptCounter.objects.update(window_start=timezone.now() - timedelta(hours=24))
     Client(REMOTE_ADDR="192.0.2.1").post("/accounts/signup/", FORM)
     assert User.objects.filter(username="newcomer").exists()
+
+
+def change_password(client: Client) -> Any:
+    new = {"oldpassword": "long-and-odd-70", "password1": "quite-another-72", "password2": "quite-another-72"}
+    return client.post("/accounts/password/change/", new)
+
+
+@pytest.fixture
+def alice_signed_in() -> Client:
+    user = User.objects.create_user("alice", "alice@example.com", "long-and-odd-70", time_zone="Asia/Tokyo")
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    client = Client(headers={"accept-language": "zh-hans"})
+    assert client.post("/accounts/login/", {"login": "alice", "password": "long-and-odd-70"}).status_code == 302
+    mail.outbox.clear()
+    return client
+
+
+def test_whoever_owns_the_account_hears_that_its_password_was_changed(alice_signed_in: Client) -> None:
+    assert change_password(alice_signed_in).status_code == 302
+    (message,) = mail.outbox
+    assert (message.to, message.subject) == (["alice@example.com"], "[提货卡] 密码已修改")
+    assert re.search(r"时间：\d{4}-\d\d-\d\d \d\d:\d\d UTC\+0900\nIP 地址：127.0.0.1\n\n如非您本人操作", message.body)
+
+
+def test_the_address_before_hears_of_the_one_that_follows(alice_signed_in: Client) -> None:
+    EmailAddress.objects.create(user=User.objects.get(), email="thief@example.com", verified=True)
+    alice_signed_in.post("/accounts/reauthenticate/", {"password": "long-and-odd-70"})
+    answer = alice_signed_in.post("/accounts/email/", {"action_primary": "1", "email": "thief@example.com"})
+    assert answer["Location"] == "/accounts/email/"
+    assert EmailAddress.objects.get(primary=True).email == "thief@example.com"
+    assert [message.to for message in mail.outbox] == [["alice@example.com"]]
+    assert "thief@example.com" in mail.outbox[0].body
+
+
+def test_an_address_that_nobody_confirmed_hears_nothing(alice_signed_in: Client) -> None:
+    EmailAddress.objects.update(verified=False)
+    assert change_password(alice_signed_in).status_code == 302
+    assert mail.outbox == []
+
+
+def test_a_password_is_changed_without_the_mail_server(
+    alice_signed_in: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*args: Any, **kwargs: Any) -> None:
+        raise SMTPServerDisconnected
+
+    monkeypatch.setattr("django.core.mail.EmailMessage.send", down)
+    assert change_password(alice_signed_in).status_code == 302
+    assert Client().login(username="alice", password="quite-another-72")
