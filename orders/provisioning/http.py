@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import certifi
 import httpx
+from django.core.exceptions import ImproperlyConfigured
 
 from .base import OutcomeUnknown, PermanentError, TransientError
 
@@ -27,6 +29,18 @@ NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 def _public_authorities() -> ssl.SSLContext:
     """Read once per process: it takes 20 ms, and an adapter is made for every attempt."""
     return ssl.create_default_context(cafile=certifi.where())
+
+
+def checked_url(key: str, options: Mapping[str, Any]) -> str:
+    """The option `url`, without a slash at its end: https, or http too where `allow_private` is set.
+
+    Raises ImproperlyConfigured.
+    """
+    url = str(options.get("url", "")).rstrip("/")
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in (("https", "http") if options.get("allow_private") else ("https",)):
+        raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: url must be an https:// address.")
+    return url
 
 
 @dataclass(frozen=True)

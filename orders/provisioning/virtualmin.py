@@ -28,7 +28,7 @@ from .base import (
     TransientError,
     scrub,
 )
-from .http import Http
+from .http import Http, checked_url
 
 BLOCKS_PER_GB = 1024 * 1024
 
@@ -58,15 +58,14 @@ class VirtualminProvisioner(Provisioner):
 
     def __init__(self, key: str, options: dict[str, Any]) -> None:
         super().__init__(key, options)
-        self.url = str(options.get("url", "")).rstrip("/")
-        allow_private = bool(options.get("allow_private", False))
-        if urlsplit(self.url).scheme not in (("https", "http") if allow_private else ("https",)):
-            raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: url must be an https:// address.")
+        self.url = checked_url(key, options)
         if not options.get("username") or not options.get("password"):
             raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: username and password are needed.")
         self.login = (str(options["username"]), str(options["password"]))
         self.http = Http(
-            timeout=float(options.get("timeout", 60)), allow_private=allow_private, ca_file=options.get("ca_file")
+            timeout=float(options.get("timeout", 60)),
+            allow_private=bool(options.get("allow_private", False)),
+            ca_file=options.get("ca_file"),
         )
 
     def ensure(self, request: ProvisionRequest) -> Outcome:

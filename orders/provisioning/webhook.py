@@ -44,7 +44,7 @@ from .base import (
     one_line,
     scrub,
 )
-from .http import Answer, Http
+from .http import Answer, Http, checked_url
 
 STATES = ("building", "active", "suspended", "failed", "deleted")
 SHORTEST_WAIT, LONGEST_WAIT = 0.2, 60.0
@@ -81,11 +81,7 @@ class WebhookProvisioner(Provisioner):
 
     def __init__(self, key: str, options: dict[str, Any]) -> None:
         super().__init__(key, options)
-        self.url = str(options.get("url", "")).rstrip("/")
-        allow_private = bool(options.get("allow_private", False))
-        parts = urlsplit(self.url)
-        if not parts.hostname or parts.scheme not in (("https", "http") if allow_private else ("https",)):
-            raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: url must be an https:// address.")
+        self.url = checked_url(key, options)
         try:
             self.secret = base64.b64decode(str(options.get("secret", "")).removeprefix("whsec_"), validate=True)
         except binascii.Error:
@@ -93,7 +89,9 @@ class WebhookProvisioner(Provisioner):
         if len(self.secret) < 24:
             raise ImproperlyConfigured(f"PROVISIONERS[{key!r}]: secret must be base64 of at least 24 bytes.")
         self.http = Http(
-            timeout=float(options.get("timeout", 15)), allow_private=allow_private, ca_file=options.get("ca_file")
+            timeout=float(options.get("timeout", 15)),
+            allow_private=bool(options.get("allow_private", False)),
+            ca_file=options.get("ca_file"),
         )
 
     def ensure(self, request: ProvisionRequest) -> Outcome:
