@@ -43,6 +43,13 @@ class DayFilter(forms.Form):
     since = _day_field(_("From"))
     until = _day_field(_("Until"))
 
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        since, until = data.get("since"), data.get("until")
+        if since and until and until < since:
+            self.add_error("until", _("This day lies before the first one."))
+        return data
+
     def chosen(self) -> dict[str, Any]:
         """What was chosen; a field that makes no sense is shown as such and narrows nothing."""
         self.is_valid()

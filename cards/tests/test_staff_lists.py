@@ -159,3 +159,12 @@ def test_the_seeds_words_in_chinese(client: Client) -> None:
         "提货时间",
         "操作",
     ]
+
+
+@pytest.mark.parametrize("url", [URL, USAGE, "/staff/audit/", "/staff/orders/"])
+def test_days_the_wrong_way_round_are_said_to_be_so(url: str) -> None:
+    boss = client_of(UserFactory.create(superuser=True))
+    page = boss.get(url, {"since": "2026-11-20", "until": "2026-11-01"})
+    assert page.context["form"].errors == {"until": ["This day lies before the first one."]}
+    assert "This day lies before the first one." in page.text
+    assert page.context["form"].more_open or not page.context["form"].more
