@@ -38,8 +38,11 @@ class WhmFarSide(FarSide):
         login = {"username": "root", "token": TOKEN}
         self.config = {
             "BACKEND": BACKEND,
-            "OPTIONS": {"url": self.proxy.url, **login, "allow_private": True, "timeout": 3},
+            "OPTIONS": {"url": self.proxy.url, **login, "allow_private": True, "timeout": 30},
         }
+
+    def impatient(self) -> dict[str, Any]:
+        return self.config | {"OPTIONS": self.config["OPTIONS"] | {"timeout": 2}}
 
     def count(self, key: UUID) -> int:
         return sum(1 for account in self.panel.accounts.values() if account["email"].startswith(str(key)))

@@ -37,8 +37,11 @@ class VirtualminFarSide(FarSide):
         self.panel = Virtualmin()
         self.proxy = FaultProxy(self.panel.url)
         login = {"username": LOGIN[0], "password": LOGIN[1]}
-        options = {"url": self.proxy.url, **login, "address": "198.51.100.7", "allow_private": True, "timeout": 3}
+        options = {"url": self.proxy.url, **login, "address": "198.51.100.7", "allow_private": True, "timeout": 30}
         self.config = {"BACKEND": BACKEND, "OPTIONS": options}
+
+    def impatient(self) -> dict[str, Any]:
+        return self.config | {"OPTIONS": self.config["OPTIONS"] | {"timeout": 2}}
 
     def count(self, key: UUID) -> int:
         return sum(1 for domain in self.panel.domains.values() if domain["user"] == user_of(key))

@@ -58,13 +58,16 @@ class ReceiverFarSide(FarSide):
         self.url = f"{self.proxy.url}/hook"
         self.config = {
             "BACKEND": BACKEND,
-            "OPTIONS": {"url": self.url, "secret": SECRET, "timeout": 4, "allow_private": True},
+            "OPTIONS": {"url": self.url, "secret": SECRET, "timeout": 30, "allow_private": True},
         }
 
     def close(self) -> None:
         self.proxy.close()
         self.process.kill()
         self.process.communicate()
+
+    def impatient(self) -> dict[str, Any]:
+        return self.config | {"OPTIONS": self.config["OPTIONS"] | {"timeout": 2}}
 
     def count(self, key: UUID) -> int:
         return len(self.plane.resources(key=key))
@@ -112,7 +115,7 @@ class TestConformance(ConformanceCases):
 
 
 def webhook(url: str, **options: Any) -> WebhookProvisioner:
-    return WebhookProvisioner(NAME, {"url": url, "secret": SECRET, "timeout": 2, "allow_private": True} | options)
+    return WebhookProvisioner(NAME, {"url": url, "secret": SECRET, "timeout": 30, "allow_private": True} | options)
 
 
 def test_signature_is_that_of_standard_webhooks() -> None:
