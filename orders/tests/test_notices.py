@@ -133,6 +133,9 @@ def test_each_mail_to_a_member_in_both_languages(
     for words in (*english, "Hello", "Dear", "sincerely"):
         assert language == "en" or words not in whole(message)
     assert f'lang="{"en" if language == "en" else "zh"}' in html
+    assert not re.search(
+        r'<table[^>]*width="\d+"', html
+    )  # a phone would cut it: a cell's width gives way, a table's not
 
 
 def test_the_member_reads_his_own_time_and_which_it_is(opened: Order, alice: User) -> None:
