@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import pytest_django
 from django.conf import settings
@@ -42,6 +43,11 @@ def pytest_configure() -> None:
     Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost, Argon2PasswordHasher.parallelism = 1, 8, 1
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     emptying.install()
+    # A busy machine makes examples slowly; that says nothing of what they are examples of.
+    hypothesis.settings.register_profile(
+        "portal", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("portal")
 
 
 def pytest_collection_finish() -> None:
