@@ -59,6 +59,7 @@ SHARES = {"task": 46, "worker": 8, "web": 14, "provider": 10, "beat": 8, "broker
 # Members with a session each, and cards for them: what the script prints is what the redeeming threads work on.
 SET_UP = """
 import json, sys
+from decimal import Decimal
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
@@ -94,7 +95,7 @@ with muted():
             continue
         batch = actions.create_batch(
             product_type=product_type, name="chaos", line=line, spec=specs[product_type], term_months=1,
-            quantity=quantity, validity=actions.Validity.months(12), reference_price=0,
+            quantity=quantity, validity=actions.Validity.months(12), reference_price=Decimal(0),
         )
         generation.run_to_end(batch.pk)
         vault = BatchVault.of(batch)
