@@ -29,10 +29,15 @@ class CardCommand(PortalCommand):
     refusals: ClassVar[tuple[type[Exception], ...]] = (CardError, KeyUnavailable)
 
 
+def _id_in(text: str) -> int:
+    """The primary key that a text is; 0, which no row has, if it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
 def batch_numbered(text: str) -> Batch:
     """The batch with this ID, or with this number such as P20261123-78, its used cards counted."""
-    pk = text.rpartition("-")[2]
-    batch = Batch.objects.with_used().select_related("line").filter(pk=int(pk)).first() if pk.isdigit() else None
+    pk = _id_in(text.rpartition("-")[2])
+    batch = Batch.objects.with_used().select_related("line").filter(pk=pk).first()
     if batch is None or ("-" in text and batch.number != text.upper()):
         raise CommandError(f"There is no batch {text}.")
     return batch
@@ -212,8 +217,7 @@ def chosen_terms(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def line_named(text: str) -> Line:
-    by_id = Line.objects.filter(pk=int(text)).first() if text.isdigit() else None
-    line = Line.objects.filter(name=text).first() or by_id
+    line = Line.objects.filter(name=text).first() or Line.objects.filter(pk=_id_in(text)).first()
     if line is None:
         raise CommandError(f"There is no line {text!r}.")
     return line

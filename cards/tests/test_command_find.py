@@ -25,7 +25,7 @@ def test_a_batch_is_shown_with_its_used_cards() -> None:
     assert "云服务器-香港" in run("show_batch", batch.pk)
 
 
-@pytest.mark.parametrize("name", ["999999", "P19990101-1", "nonsense"])
+@pytest.mark.parametrize("name", ["999999", "P19990101-1", "nonsense", "²", "9" * 30])
 def test_an_unknown_batch_fails(name: str) -> None:
     make_batch()
     with pytest.raises(CommandError, match=f"no batch {name}"):

@@ -208,7 +208,10 @@ def test_the_pages(ann: User) -> None:
     batch = large(issuer)
     detail, approve = (reverse(f"staff:batch-{name}", args=[batch.pk]) for name in ("detail", "approve"))
     assert "6 cards wait for another person's approval." in text_of(client_of(issuer).get(detail))
-    assert approve not in client_of(issuer).get(detail).content.decode()
+    asks, looks_on = (client_of(each).get(detail) for each in (issuer, staff_with("view_batch")))
+    assert approve not in asks.content.decode() + looks_on.content.decode()
+    assert "Whoever asked cannot approve it" in text_of(asks)
+    assert "A colleague who may approve batches" in text_of(looks_on)
     proof = {"was": 6, "password": PASSWORD}
     client_of(issuer).post(approve, proof)
     batch.refresh_from_db()

@@ -117,6 +117,7 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
     cards = Card.objects.filter(batch=batch, **chosen).select_related("used_by").defer("sealed", "lookup")
     page = KeysetPage(cards, request, size=CARDS_A_PAGE, key="serial", ascending=True)
     left = left_of(batch)
+    is_asker = request.user.pk in (batch.created_by_id, batch.asked_by_id)
     context = {
         "batch": batch,
         "left": left,
@@ -124,8 +125,8 @@ def batch_detail(request: StaffRequest, pk: int) -> HttpResponseBase:
         "description": catalog.describe(batch.product_type, batch.spec),
         "waiting_cards": batch.quantity - batch.generated,
         "waiting_worth": (batch.quantity - batch.generated) * batch.reference_price,
-        "may_approve": request.user.has_perm("cards.approve_batch")
-        and request.user.pk not in (batch.created_by_id, batch.asked_by_id),
+        "is_asker": is_asker,
+        "may_approve": request.user.has_perm("cards.approve_batch") and not is_asker,
         "needs_os": catalog.product_of(batch.product_type).needs_os,
         "form": form,
         "page": page,

@@ -40,6 +40,20 @@ def test_wait_opens_the_product(monkeypatch: pytest.MonkeyPatch, plane: Simulato
     assert [resource.external_id for resource in plane.resources()] == [facts["external_id"]]
 
 
+@pytest.mark.parametrize(
+    ("product_type", "wish"),
+    [(ProductType.CLOUD_SERVER, ("--domain", "shop.example")), (ProductType.VIRTUAL_HOST, ("--hostname", "web-1"))],
+)
+def test_a_wish_that_the_product_cannot_fulfil_uses_no_card(
+    monkeypatch: pytest.MonkeyPatch, product_type: ProductType, wish: tuple[str, str]
+) -> None:
+    batch, codes = make_batch(product_type=product_type)
+    type_in(monkeypatch, codes[0])
+    with pytest.raises(CommandError, match=f"takes no {wish[0]}; the card was not used"):
+        run("redeem_card", "--member", UserFactory.create().username, *wish)
+    assert batch.cards.get(serial=1).status == CardStatus.UNUSED
+
+
 def test_staff_act_on_behalf_of_a_member(monkeypatch: pytest.MonkeyPatch) -> None:
     batch, codes = make_batch()
     member, staff = UserFactory.create(), UserFactory.create(staff=True)

@@ -10,9 +10,10 @@ from django.core.management.base import CommandError, CommandParser
 from accounts.command import code_from_stdin, staff_named
 from accounts.search import user_named
 from accounts.wakeup import muted
+from cards import catalog
 from orders import fulfilment, redemption
 from orders.command import OrderCommand, order_facts, order_numbered
-from orders.wishes import Wishes
+from orders.wishes import NO_WISHES, Wishes
 
 
 class Command(OrderCommand):
@@ -53,8 +54,10 @@ class Command(OrderCommand):
         if choices:
             return preview_facts(redemption.preview(code=code, member=user))
         wishes = Wishes(hostname=hostname, domain=domain, ssh_key=ssh_key)
-        if os:
-            image = image_called(os, redemption.preview(code=code, member=user))
+        if os or wishes != NO_WISHES:
+            card = redemption.preview(code=code, member=user)
+            refuse_unfit(wishes, card)
+            image = image_called(os, card) if os else image
         with muted() if wait else nullcontext():
             order = redemption.redeem(code=code, member=user, image_id=image, wishes=wishes, actor=actor)
         if wait:
@@ -70,6 +73,14 @@ def preview_facts(card: redemption.Preview) -> dict[str, Any]:
         "last_day": card.last_day,
         "choices": {str(choice.image_id): f"{choice.label} (+{choice.surcharge})" for choice in card.choices},
     }
+
+
+def refuse_unfit(wishes: Wishes, card: redemption.Preview) -> None:
+    """CommandError for a wish that this kind of product cannot fulfil; the member centre asks for no such wish."""
+    is_site = catalog.product_of(card.product_type).is_site
+    unfit = {"--hostname": wishes.hostname, "--ssh-key": wishes.ssh_key} if is_site else {"--domain": wishes.domain}
+    if given := ", ".join(name for name, value in unfit.items() if value):
+        raise CommandError(f"This card is for: {card.product_type}. It takes no {given}; the card was not used.")
 
 
 def image_called(name: str, card: redemption.Preview) -> int:
