@@ -151,11 +151,13 @@ def celery_worker_process(start_process: Callable[..., subprocess.Popen[bytes]])
 def chromium() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
+    # While Playwright's event loop runs in this thread, Django's connection is another one than before and after. A
+    # forked child has no such loop: it would go on with the one from before, which this process still holds.
+    connection.close()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_ARGUMENTS, timeout=PATIENCE)
         yield browser
         browser.close()
-        # While Playwright's event loop runs in this thread, Django's connection is another one than before and after.
         connection.close()
 
 

@@ -94,6 +94,7 @@ def in_child(act: Callable[[], object], fatal: Point | None, note: Callable[[str
     child = os.fork()
     if child == 0:
         try:
+            assert connection.connection is None, "this is the parent's; see `chromium` in conftest.py"
             Wire(fatal, note).install()
             act()
             os._exit(0)
